@@ -1,0 +1,165 @@
+"""What a method says about itself, so that panel and command line build themselves from it.
+
+A method is one file in this package with one `METHOD = Method(...)`. Its parameters are a frozen dataclass whose
+fields are made with `parameter`; its `enhance` function returns an `Enhancement` that yields frames in order.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import importlib.util
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, get_type_hints
+
+import numpy as np
+
+from STEnhanceLib.errors import STEnhanceError
+from STEnhanceLib.sequence import Grid
+
+
+class Task(str, enum.Enum):
+    """The three modules."""
+
+    SUPER_RESOLUTION = "super-resolution"
+    ARTEFACT_REDUCTION = "artefact reduction"
+    TEMPORAL_INTERPOLATION = "temporal interpolation"
+
+
+class Need(str, enum.Enum):
+    """What a method needs beside the sequence; the names are those of the arguments of its `enhance`."""
+
+    PRIOR = "prior"  # an ImageSequence of one frame, for example a planning scan
+    KSPACE = "kspace"  # an acquisition.kspace.KSpace
+
+
+class EnhancedFrame(NamedTuple):
+    """One finished frame.
+
+    Attributes:
+        voxels: (K, J, I) float32 on the intensity scale of the input.
+        unsupported: the fraction of each voxel that the measurement does not support, 0 measured … 1 invented;
+            (K, J, I), or one number for the whole frame. NaN where there was no measurement to check against.
+    """
+
+    voxels: np.ndarray
+    unsupported: np.ndarray | float
+
+
+@dataclass(frozen=True)
+class Enhancement:
+    """A result in the making.
+
+    Attributes:
+        grid: where and when the result lies, known before the first frame is computed.
+        frames: yields one `EnhancedFrame` per time of `grid`, in order; computing happens while iterating.
+        notes: what was assumed or could not be checked, one sentence each.
+    """
+
+    grid: Grid
+    frames: Iterator[EnhancedFrame]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to enhance a sequence that a user can pick.
+
+    Attributes:
+        key: the name on the command line, for example `zero-fill`.
+        title: the name in the panel.
+        task: the module that offers it.
+        summary: one line that tells a radiologist when to use it.
+        parameters: a frozen dataclass made of `parameter` fields.
+        enhance: `enhance(sequence, parameters, **needs) -> Enhancement`; raises STEnhanceError before the first
+            frame when the input does not suit it.
+        reference: the source paper or textbook.
+        needs: what else it takes; passed by the names of `Need`.
+        requires: Python packages that must be installed.
+        generative: it invents content that no measurement supports, and the user is told.
+        baseline: a training-free method that every table holds for comparison.
+        rank: its place in menus, small numbers first.
+    """
+
+    key: str
+    title: str
+    task: Task
+    summary: str
+    parameters: type
+    enhance: Callable[..., Enhancement]
+    reference: str
+    needs: tuple[Need, ...] = ()
+    requires: tuple[str, ...] = ()
+    generative: bool = False
+    baseline: bool = False
+    rank: int = 100
+
+    def missing_packages(self) -> tuple[str, ...]:
+        """The required packages that are not installed here; empty when the method can run."""
+        return tuple(name for name in self.requires if importlib.util.find_spec(name) is None)
+
+
+def parameter(default, help: str, *, minimum=None, maximum=None, choices=None, unit: str = ""):
+    """A dataclass field that panel and command line can show.
+
+    Args:
+        default: also fixes what "unset" means where the type allows None.
+        help: one sentence; what a larger value does, in the user's words.
+        minimum, maximum: inclusive range of numbers.
+        choices: allowed values, for a drop-down.
+        unit: shown behind the number.
+    """
+    metadata = {"help": help, "minimum": minimum, "maximum": maximum, "choices": choices, "unit": unit}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def parse_parameters(method: Method, settings: Mapping[str, Any]) -> Any:
+    """Turn names and values, as text or as typed values, into the method's checked parameters.
+
+    Raises:
+        STEnhanceError: unknown name, value of the wrong type, out of range, or not among the choices.
+    """
+    fields = {field.name: field for field in dataclasses.fields(method.parameters)}
+    types = get_type_hints(method.parameters)
+    unknown = sorted(set(settings) - set(fields))
+    if unknown:
+        known = ", ".join(fields) or "none"
+        raise STEnhanceError(f"{method.key} has no parameter {unknown[0]!r}; it has: {known}.")
+    values = {name: _parse(method.key, fields[name], types[name], value) for name, value in settings.items()}
+    return method.parameters(**values)
+
+
+def _parse(key: str, field: dataclasses.Field, wanted: Any, value: Any) -> Any:
+    optional = type(None) in getattr(wanted, "__args__", ())
+    kind = next(k for k in getattr(wanted, "__args__", (wanted,)) if k is not type(None))
+    if optional and (value is None or str(value).lower() in ("", "none")):
+        return None
+    limits = field.metadata
+    expected = _expected(kind, limits)
+    try:
+        parsed = _TRUTH[str(value).lower()] if kind is bool else kind(value)
+    except (ValueError, TypeError, KeyError):
+        raise STEnhanceError(f"{key}: {field.name}={value!r} was given; expected {expected}.") from None
+    too_low = limits["minimum"] is not None and not parsed >= limits["minimum"]
+    too_high = limits["maximum"] is not None and not parsed <= limits["maximum"]
+    if too_low or too_high or (limits["choices"] is not None and parsed not in limits["choices"]):
+        raise STEnhanceError(f"{key}: {field.name}={value!r} was given; expected {expected}.")
+    return parsed
+
+
+def _expected(kind: type, limits: Mapping[str, Any]) -> str:
+    if limits["choices"] is not None:
+        return "one of " + ", ".join(map(str, limits["choices"]))
+    words = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}[kind]
+    low, high, unit = limits["minimum"], limits["maximum"], limits["unit"]
+    if low is not None and high is not None:
+        words += f" from {low} to {high}"
+    elif low is not None:
+        words += f" of at least {low}"
+    elif high is not None:
+        words += f" of at most {high}"
+    return f"{words} {unit}".rstrip()
+
+
+_TRUTH = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}

@@ -1,0 +1,82 @@
+"""Runs a method: checks what it needs, watches over what it yields, and writes down where the result came from."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+import STEnhanceLib
+from STEnhanceLib.errors import STEnhanceError
+from STEnhanceLib.methods.declaration import EnhancedFrame, Enhancement, Method
+from STEnhanceLib.sequence import ImageSequence
+
+NOT_FOR_CLINICAL_USE = "Research software: not for clinical use."
+
+
+def enhance(method: Method, sequence: ImageSequence, parameters: Any, **inputs: Any) -> Enhancement:
+    """Start a method on a sequence; nothing heavy runs until the frames are iterated.
+
+    Args:
+        method: see `methods.find_method`.
+        sequence: stays untouched.
+        parameters: see `parse_parameters`.
+        inputs: `prior` and `kspace`; what the method does not need is left aside, None counts as absent.
+
+    Raises:
+        STEnhanceError: a package or an input is missing, or the method refuses the sequence.
+    """
+    missing = method.missing_packages()
+    if missing:
+        raise STEnhanceError(
+            f"{method.key} needs {' and '.join(missing)}, not installed here; install with `pip install {missing[0]}`, "
+            "or pick a method that needs less (`stenhance methods` lists them)."
+        )
+    needs = {need.value: inputs.get(need.value) for need in method.needs}
+    for name, given in needs.items():
+        if given is None:
+            raise STEnhanceError(f"{method.key} needs a {name} beside the images, and none was given; add --{name} FILE.")
+    started = method.enhance(sequence, parameters, **needs)
+    return dataclasses.replace(started, frames=_watched(method, started))
+
+
+def provenance(method: Method, parameters: Any, notes: tuple[str, ...]) -> Mapping[str, str]:
+    """How a result was made, as attributes for file headers and nodes."""
+    return {
+        "STEnhance.Method": method.key,
+        "STEnhance.MethodTitle": method.title,
+        "STEnhance.Task": method.task.value,
+        "STEnhance.Version": STEnhanceLib.__version__,
+        "STEnhance.Parameters": json.dumps(dataclasses.asdict(parameters), sort_keys=True),
+        "STEnhance.Reference": method.reference,
+        "STEnhance.Generated": "yes" if method.generative else "no",
+        "STEnhance.Assumed": " ".join(notes),
+        "STEnhance.Notice": NOT_FOR_CLINICAL_USE,
+    }
+
+
+def collect(enhancement: Enhancement, **named: Any) -> ImageSequence:
+    """Compute all frames and return them as one sequence; `named` as in `ImageSequence`."""
+    frames = np.empty((len(enhancement.grid), *enhancement.grid.shape), np.float32)
+    for index, frame in enumerate(enhancement.frames):
+        frames[index] = frame.voxels
+    grid = enhancement.grid
+    return ImageSequence(frames, grid.ijk_to_ras, grid.times_ms, grid.periodic, **named)
+
+
+def _watched(method: Method, started: Enhancement) -> Iterator[EnhancedFrame]:
+    count = 0
+    for count, frame in enumerate(started.frames, start=1):  # noqa: B007
+        if frame.voxels.shape != started.grid.shape or not np.isfinite(frame.voxels).all():
+            raise STEnhanceError(
+                f"{method.key} made frame {count} with shape {frame.voxels.shape} or with NaN voxels; expected finite "
+                f"{started.grid.shape}. This is a fault of the method; please report it with your parameters."
+            )
+        yield frame
+    if count != len(started.grid):
+        raise STEnhanceError(
+            f"{method.key} made {count} of {len(started.grid)} frames. This is a fault of the method; please report it."
+        )
