@@ -38,7 +38,7 @@ def enhance(method: Method, sequence: ImageSequence, parameters: Any, **inputs: 
     needs = {need.value: inputs.get(need.value) for need in method.needs}
     for name, given in needs.items():
         if given is None:
-            raise STEnhanceError(f"{method.key} needs a {name} beside the images, and none was given; add --{name} FILE.")
+            raise STEnhanceError(f"{method.key} needs a {name} beside the images and got none: add --{name} FILE.")
     started = method.enhance(sequence, parameters, **needs)
     return dataclasses.replace(started, frames=_watched(method, started))
 
@@ -69,7 +69,7 @@ def collect(enhancement: Enhancement, **named: Any) -> ImageSequence:
 
 def _watched(method: Method, started: Enhancement) -> Iterator[EnhancedFrame]:
     count = 0
-    for count, frame in enumerate(started.frames, start=1):  # noqa: B007
+    for count, frame in enumerate(started.frames, start=1):
         if frame.voxels.shape != started.grid.shape or not np.isfinite(frame.voxels).all():
             raise STEnhanceError(
                 f"{method.key} made frame {count} with shape {frame.voxels.shape} or with NaN voxels; expected finite "

@@ -1,0 +1,44 @@
+"""What all tests share: where the real data lie, and a small moving sequence."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from STEnhanceLib.sequence import ImageSequence
+
+
+@pytest.fixture(scope="session")
+def stenhance_data() -> Path:
+    """The folder of real cine MRI, named by the environment variable STENHANCE_DATA."""
+    folder = os.environ.get("STENHANCE_DATA")
+    if not folder:
+        pytest.skip("STENHANCE_DATA is not set: no real cine MRI to test on")
+    return Path(folder)
+
+
+@pytest.fixture
+def oblique_matrix() -> np.ndarray:
+    """A double-oblique IJK→RAS matrix with anisotropic voxels, as a short-axis stack has."""
+    a, b = np.deg2rad(37.0), np.deg2rad(-21.0)
+    turn = np.array([[np.cos(a), -np.sin(a), 0], [np.sin(a), np.cos(a), 0], [0, 0, 1]])
+    tilt = np.array([[1, 0, 0], [0, np.cos(b), -np.sin(b)], [0, np.sin(b), np.cos(b)]])
+    matrix = np.eye(4)
+    matrix[:3, :3] = turn @ tilt @ np.diag([1.25, 1.5, 8.0])
+    matrix[:3, 3] = (-81.5, 44.25, 12.125)
+    return matrix
+
+
+@pytest.fixture
+def beating_disc(oblique_matrix) -> ImageSequence:
+    """Eight frames of a bright disc whose radius follows a cosine over a full cycle: (8, 3, 40, 48), 50 ms apart."""
+    j, i = np.mgrid[:40, :48]
+    distance = np.hypot(j - 19.0, i - 25.0)
+    radii = 10 + 3 * np.cos(2 * np.pi * np.arange(8) / 8)
+    disc = 0.1 + 1 / (1 + np.exp((distance - radii[:, None, None]) / 0.8))
+    slices = np.array([0.6, 1.0, 0.8])[None, :, None, None]
+    frames = (100 * disc[:, None] * slices).astype(np.float32)
+    return ImageSequence(frames, oblique_matrix, 50.0 * np.arange(8), periodic=True, name="beating disc")
