@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -58,13 +58,40 @@ def provenance(method: Method, parameters: Any, notes: tuple[str, ...]) -> Mappi
     }
 
 
-def collect(enhancement: Enhancement, **named: Any) -> ImageSequence:
-    """Compute all frames and return them as one sequence; `named` as in `ImageSequence`."""
-    frames = np.empty((len(enhancement.grid), *enhancement.grid.shape), np.float32)
+def enhance_all(
+    method: Method,
+    sequence: ImageSequence,
+    parameters: Any,
+    on_frame: Callable[[int, int], None] = lambda done, total: None,
+    **inputs: Any,
+) -> ImageSequence:
+    """Enhance every frame and return the finished sequence with its provenance; arguments as `enhance`.
+
+    Args:
+        on_frame: called with the number of finished frames and the total, from 0 on.
+    """
+    enhancement = enhance(method, sequence, parameters, **inputs)
+    grid = enhancement.grid
+    frames = np.empty((len(grid), *grid.shape), np.float32)
+    unsupported = []
+    on_frame(0, len(grid))
     for index, frame in enumerate(enhancement.frames):
         frames[index] = frame.voxels
-    grid = enhancement.grid
-    return ImageSequence(frames, grid.ijk_to_ras, grid.times_ms, grid.periodic, **named)
+        unsupported.append(float(np.mean(frame.unsupported)))
+        on_frame(index + 1, len(grid))
+    return ImageSequence(
+        frames,
+        grid.ijk_to_ras,
+        grid.times_ms,
+        grid.periodic,
+        name=f"{sequence.name} ({method.title})",
+        notes=enhancement.notes,
+        attributes={
+            **provenance(method, parameters, (*sequence.notes, *enhancement.notes)),
+            "STEnhance.Input": sequence.name,
+            "STEnhance.UnsupportedPerFrame": " ".join(f"{share:.4g}" for share in unsupported),
+        },
+    )
 
 
 def _watched(method: Method, started: Enhancement) -> Iterator[EnhancedFrame]:
