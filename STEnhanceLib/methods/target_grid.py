@@ -1,0 +1,64 @@
+"""The finer in-plane grid that super-resolution computes on, and how it lies on the grid of the input."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from STEnhanceLib.errors import STEnhanceError
+from STEnhanceLib.methods.declaration import parameter
+from STEnhanceLib.sequence import Grid
+
+KSPACE_CROP, BLOCK_AVERAGE = "k-space crop", "block average"
+LARGEST_FACTOR = 8
+
+
+@dataclass(frozen=True)
+class FinerGrid:
+    """The parameters that say how fine, and where the samples of the input lie. Slices stay as they are."""
+
+    factor: float = parameter(
+        2.0,
+        "How many voxels replace one along each in-plane axis.",
+        minimum=1.0,
+        maximum=float(LARGEST_FACTOR),
+    )
+    target_spacing_mm: float | None = parameter(
+        None, "In-plane voxel size to reach, instead of a factor.", minimum=0.05, unit="mm"
+    )
+    sampling: str = parameter(
+        KSPACE_CROP,
+        "How the input came to its resolution: a smaller k-space matrix, as in a scanner (the first voxel centres "
+        "coincide), or averaging of neighbouring voxels (the outer edges coincide).",
+        choices=(KSPACE_CROP, BLOCK_AVERAGE),
+    )
+
+    def on(self, source: Grid) -> Grid:
+        """The grid of the result: the field of view of `source`, its slices and its times.
+
+        Raises:
+            STEnhanceError: the target spacing is coarser than that of `source`, or finer than by the largest factor.
+        """
+        shape = (source.shape[0], *self._in_plane_size(source))
+        return source.resampled(shape, (*self.first_sample(source.shape[:0:-1], shape[:0:-1]), 0.0))
+
+    def first_sample(self, old_size: tuple[int, ...], new_size: tuple[int, ...]) -> tuple[float, ...]:
+        """Where the first sample of the result lies, as index of the input, for each of the given axes."""
+        if self.sampling == KSPACE_CROP:
+            return (0.0,) * len(old_size)
+        return tuple((old / new - 1) / 2 for old, new in zip(old_size, new_size, strict=True))
+
+    def _in_plane_size(self, source: Grid) -> tuple[int, int]:
+        factor_ji = (self.factor, self.factor)
+        if self.target_spacing_mm is not None:
+            spacing_ji = source.spacing_mm[1::-1]
+            factor_ji = tuple(spacing / self.target_spacing_mm for spacing in spacing_ji)
+        size = tuple(math.floor(n * f + 0.5) for n, f in zip(source.shape[1:], factor_ji, strict=True))
+        if any(new < old for new, old in zip(size, source.shape[1:], strict=True)) or max(factor_ji) > LARGEST_FACTOR:
+            spacing_i, spacing_j, _ = source.spacing_mm
+            raise STEnhanceError(
+                f"A target spacing of {self.target_spacing_mm:g} mm was given for voxels of {spacing_i:.4g} × "
+                f"{spacing_j:.4g} mm in-plane; expected a value from {max(spacing_i, spacing_j) / LARGEST_FACTOR:.4g} "
+                f"to {min(spacing_i, spacing_j):.4g} mm."
+            )
+        return size
