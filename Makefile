@@ -1,0 +1,37 @@
+# Two commands for a newcomer: `make demo` and `make test`. Both make their own environment in .venv first.
+
+PYTHON ?= python3
+# The CPU build of torch. For an NVIDIA GPU: make demo TORCH_INDEX=https://download.pytorch.org/whl/cu128
+TORCH ?= torch==2.13.0
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+JOBS ?= 2
+
+.PHONY: demo test lint benchmark clean
+
+demo: .venv/ready
+	.venv/bin/stenhance demo --out demo
+
+test: .venv/ready lint
+	.venv/bin/python -m pytest --numprocesses=$(JOBS) --dist=loadfile
+
+lint: .venv/ready
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+
+benchmark: .venv/ready
+	@test -n "$(STENHANCE_DATA)" || { echo "Set STENHANCE_DATA to a folder with cine/*.nii.gz first."; exit 1; }
+	.venv/bin/stenhance benchmark s4,t2,t4,t6,r13 --data $(STENHANCE_DATA)/cine --methods baselines --json benchmark.json
+
+clean:
+	rm -rf .venv demo Testing/output
+
+.venv/ready: pyproject.toml
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 10))" || \
+	  { echo "Python 3.10 or newer is needed; name one with: make demo PYTHON=/path/to/python3"; exit 1; }
+	@$(PYTHON) -c "import ensurepip, venv" || \
+	  { echo "Python's venv module is missing; on Debian or Ubuntu: apt-get install python3-venv"; exit 1; }
+	$(PYTHON) -m venv .venv
+	.venv/bin/pip install --quiet --upgrade pip
+	.venv/bin/pip install --quiet --retries 1 --extra-index-url $(TORCH_INDEX) "$(TORCH)"
+	.venv/bin/pip install --quiet --editable ".[dev]"
+	touch .venv/ready

@@ -1,0 +1,247 @@
+"""The command `stenhance`: everything the library does, without Slicer."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import logging
+import sys
+from pathlib import Path
+
+import STEnhanceLib
+from STEnhanceLib import terminal
+from STEnhanceLib.errors import STEnhanceError
+
+logger = logging.getLogger(__name__)
+
+DONE, USER_ERROR, FAULT, INTERRUPTED = 0, 1, 3, 130  # exit codes; argparse itself ends with 2 on wrong usage
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns the exit code. A user error is one sentence on stderr and never a traceback."""
+    options = _parser().parse_args(arguments)
+    terminal.start_logging(options.verbose)
+    try:
+        options.command(options)
+    except STEnhanceError as error:
+        terminal.complain(str(error))
+        return USER_ERROR
+    except MemoryError:
+        terminal.complain("Out of memory. Close other programs, or work on fewer slices or frames at a time.")
+        return USER_ERROR
+    except OSError as error:
+        terminal.complain(f"{error.strerror or error}: {error.filename or 'no file named'}.")
+        return USER_ERROR
+    except KeyboardInterrupt:
+        terminal.complain("Interrupted; nothing was written.")
+        return INTERRUPTED
+    except Exception as error:
+        logger.debug("Unexpected fault", exc_info=True)
+        terminal.complain(f"Unexpected fault, please report it: {error!r}. Add --verbose for the traceback.")
+        return FAULT
+    return DONE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="stenhance", description=(STEnhanceLib.__doc__ or "").splitlines()[0])
+    parser.add_argument("--version", action="version", version=f"stenhance {STEnhanceLib.__version__}")
+    parser.add_argument("-v", "--verbose", action="store_true", help="log what happens, with tracebacks")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(function, name: str, help: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=help, description=help)
+        added.set_defaults(command=function)
+        return added
+
+    listing = command(_methods, "methods", "list the methods by task, with what they need")
+    listing.add_argument("key", nargs="?", help="show this method and its parameters")
+
+    info = command(_info, "info", "geometry, frames, times, and what had to be assumed")
+    _add_input(info, "file")
+
+    simulation = command(_simulate, "simulate", "make a degraded copy of a good sequence")
+    _add_input(simulation, "input")
+    simulation.add_argument("output", type=Path, metavar="OUT")
+    simulation.add_argument("--acquisition", required=True, metavar="KEY", help="s2, s4, k10, z4, r13, c8, t2 …")
+    simulation.add_argument("--keep-kspace", type=Path, metavar="FILE.npz", help="also write the simulated k-space")
+    simulation.add_argument("--seed", type=int, default=0, help="of noise and phase")
+
+    enhancement = command(_enhance, "enhance", "enhance a sequence with one method")
+    _add_input(enhancement, "input")
+    enhancement.add_argument("output", type=Path, metavar="OUT", help=".seq.nrrd, .nrrd, .nii, .nii.gz or .mrb")
+    enhancement.add_argument("--method", required=True, metavar="KEY", help="see `stenhance methods`")
+    enhancement.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter of the method; may be repeated"
+    )
+    enhancement.add_argument(
+        "--prior", type=Path, metavar="FILE", help="a static planning scan, for methods that use it"
+    )
+    enhancement.add_argument("--kspace", type=Path, metavar="FILE.npz", help="the measurement, for methods that use it")
+    enhancement.add_argument("--reference", type=Path, metavar="FILE", help="the truth, to measure the result against")
+    enhancement.add_argument("--report", type=Path, metavar="DIR", help="write a page that shows input and result")
+
+    comparison = command(_compare, "compare", "compare two sequences as one HTML page")
+    comparison.add_argument("before", type=Path, metavar="A")
+    comparison.add_argument("after", type=Path, metavar="B")
+    comparison.add_argument("--reference", type=Path, metavar="R", help="the truth, to measure both against")
+    comparison.add_argument("--report", type=Path, required=True, metavar="DIR")
+
+    benchmark = command(_benchmark, "benchmark", "measure methods on real cines by the strict protocols")
+    benchmark.add_argument("protocols", metavar="PROTOCOL[,PROTOCOL…]", help="s2, s4, k10, z4, r13, c8, t2, t4, t6 …")
+    benchmark.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of 4D files")
+    benchmark.add_argument("--methods", default="baselines", help="keys with commas, `baselines` or `all`")
+    benchmark.add_argument("--cases", help="file stems with commas; all of the folder by default")
+    benchmark.add_argument("--slices", type=int, metavar="N", help="only the N middle slices of every stack")
+    benchmark.add_argument("--json", type=Path, metavar="FILE", help="write the records")
+
+    demo = command(_demo, "demo", "the main job, end to end, on a sequence it makes itself")
+    demo.add_argument("--out", type=Path, default=Path("demo"), metavar="DIR")
+    return parser
+
+
+def _add_input(parser: argparse.ArgumentParser, name: str) -> None:
+    parser.add_argument(name, type=Path, metavar="IN", help=".seq.nrrd, .nrrd, 4D .nii or .nii.gz, or a DICOM folder")
+    parser.add_argument("--series", metavar="N", help="which series of a DICOM folder, by number or UID")
+    parser.add_argument(
+        "--periodic", action=argparse.BooleanOptionalAction, help="the last frame is followed by the first (a cycle)"
+    )
+
+
+def _read(path: Path, options: argparse.Namespace | None = None):
+    from STEnhanceLib import files
+
+    if options is None:
+        return files.read(path)
+    sequence = files.read(path, series=options.series)
+    if options.periodic is not None:
+        notes = tuple(note for note in sequence.notes if "cycle" not in note)
+        sequence = dataclasses.replace(sequence, periodic=options.periodic, notes=notes)
+    return sequence
+
+
+def _methods(options: argparse.Namespace) -> None:
+    from STEnhanceLib.methods import all_methods, find_method
+
+    if options.key:
+        terminal.show_method(find_method(options.key))
+    else:
+        terminal.show_methods(list(all_methods().values()))
+
+
+def _info(options: argparse.Namespace) -> None:
+    terminal.show_sequence(_read(options.file, options))
+
+
+def _simulate(options: argparse.Namespace) -> None:
+    from STEnhanceLib import files
+    from STEnhanceLib.acquisition.simulate import simulate
+
+    simulation = simulate(_read(options.input, options), options.acquisition, seed=options.seed)
+    files.write(simulation.sequence, options.output)
+    terminal.say_written(options.output)
+    if options.keep_kspace:
+        if simulation.kspace is None:
+            raise STEnhanceError(
+                f"{options.acquisition} has no multi-coil k-space to keep; leave --keep-kspace out, or simulate r13, "
+                "r26, c4 or c8."
+            )
+        simulation.kspace.save(options.keep_kspace)
+        terminal.say_written(options.keep_kspace)
+    terminal.show_notes(simulation.sequence.notes)
+
+
+def _enhance(options: argparse.Namespace) -> None:
+    from STEnhanceLib.acquisition.kspace import KSpace
+    from STEnhanceLib.methods import find_method, parse_parameters
+    from STEnhanceLib.methods.run import enhance_all
+
+    method = find_method(options.method)
+    parameters = parse_parameters(method, dict(_name_and_value(text) for text in options.set))
+    sequence = _read(options.input, options)
+    reference = _read(options.reference) if options.reference else None
+    inputs = {
+        "prior": _read(options.prior) if options.prior else None,
+        "kspace": KSpace.load(options.kspace) if options.kspace else None,
+    }
+    with terminal.frame_progress(method.title) as on_frame:
+        result = enhance_all(method, sequence, parameters, on_frame, **inputs)
+    _write_result(options.output, sequence, result, reference)
+    terminal.say_written(options.output)
+    terminal.show_notes(result.notes)
+    if reference is not None:
+        _show_scores([result], reference)
+    if options.report:
+        _report(options.report, sequence, result, reference)
+
+
+def _write_result(path: Path, sequence, result, reference) -> None:
+    from STEnhanceLib import files
+
+    if path.suffix == ".mrb":
+        from STEnhanceLib.comparison import save_comparison
+
+        save_comparison(path, sequence, result, reference)
+    else:
+        files.write(result, path)
+
+
+def _compare(options: argparse.Namespace) -> None:
+    before, after = _read(options.before), _read(options.after)
+    reference = _read(options.reference) if options.reference else None
+    if reference is not None:
+        _show_scores([before, after], reference)
+    _report(options.report, before, after, reference)
+
+
+def _show_scores(results, reference) -> None:
+    from STEnhanceLib.evaluation.metrics import score
+
+    rows = []
+    for result in results:
+        try:
+            rows.append((result.name, score(result, reference).whole.means()))
+        except STEnhanceError as error:
+            terminal.show_notes((f"{result.name} was not measured. {error}",))
+    terminal.show_scores(rows)
+
+
+def _report(folder: Path, before, after, reference) -> None:
+    from STEnhanceLib.evaluation.report import Comparison, write_report
+
+    title = f"{before.name} → {after.name}"
+    terminal.say_written(write_report(folder, [Comparison(title, before, [after], reference)], title=title))
+
+
+def _benchmark(options: argparse.Namespace) -> None:
+    from STEnhanceLib.evaluation import benchmark
+
+    with terminal.steps_progress("Benchmark") as on_step:
+        records = benchmark.run(
+            options.protocols.split(","),
+            options.data,
+            options.methods.split(","),
+            slices=options.slices,
+            cases=options.cases.split(",") if options.cases else None,
+            on_step=on_step,
+        )
+    print(benchmark.to_markdown(records))
+    if options.json:
+        benchmark.write_json(records, options.json)
+        terminal.say_written(options.json)
+
+
+def _demo(options: argparse.Namespace) -> None:
+    from STEnhanceLib.demo import run_demo
+
+    run_demo(options.out)
+
+
+def _name_and_value(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise STEnhanceError(f"--set {text} was given; expected --set NAME=VALUE, for example --set factor=4.")
+    return name.strip(), value.strip()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,147 @@
+"""What a person sees on the terminal: tables, progress with the time left, and one sentence when something is wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from STEnhanceLib.methods.declaration import Method
+from STEnhanceLib.sequence import ImageSequence
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+_DIGITS = {"psnr": 2, "ssim": 4, "nrmse": 4, "mae": 5}
+
+
+def start_logging(verbose: bool) -> None:
+    """Send the library's log to the terminal: warnings, or everything."""
+    level = logging.DEBUG if verbose else logging.WARNING
+    logging.basicConfig(
+        level=logging.WARNING, format="%(message)s", handlers=[RichHandler(console=err, show_path=False)]
+    )
+    logging.getLogger("STEnhanceLib").setLevel(level)
+
+
+def complain(sentence: str) -> None:
+    """One sentence on stderr."""
+    err.print("[bold red]stenhance:[/]", end=" ")
+    err.print(sentence, markup=False, soft_wrap=True)
+
+
+def say_written(path: Path) -> None:
+    """Say where a file is now."""
+    out.print(f"Wrote {path}", markup=False, soft_wrap=True)
+
+
+def show_notes(notes: tuple[str, ...]) -> None:
+    """What was assumed, one line each."""
+    for note in notes:
+        out.print(f"Note: {note}", style="yellow", markup=False, soft_wrap=True)
+
+
+def show_sequence(sequence: ImageSequence) -> None:
+    """Geometry, time and what had to be assumed."""
+    k, j, i = sequence.grid.shape
+    frames, slices = _count(len(sequence), "frame"), _count(k, "slice")
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold")
+    table.add_column()
+    table.add_row("Name", sequence.name)
+    table.add_row("Size", f"{frames} × {slices} × {j} × {i} voxels, {sequence.frames.dtype}")
+    table.add_row("Spacing", " × ".join(f"{size:.4f}" for size in sequence.grid.spacing_mm) + " mm (i × j × k)")
+    table.add_row("Origin", ", ".join(f"{mm:.3f}" for mm in sequence.ijk_to_ras[:3, 3]) + " mm (RAS)")
+    if len(sequence) > 1:
+        first, last, dt = sequence.times_ms[0], sequence.times_ms[-1], sequence.grid.frame_duration_ms
+        table.add_row("Time", f"{first:.1f} … {last:.1f} ms, dt {dt:.1f} ms")
+    table.add_row("Cycle", "yes: the last frame is followed by the first" if sequence.periodic else "no")
+    magnitude = sequence.magnitude()
+    table.add_row("Intensity", f"{magnitude.min():g} … {magnitude.max():g}")
+    for name, value in sorted(sequence.attributes.items()):
+        if name.startswith("STEnhance."):
+            table.add_row(name.removeprefix("STEnhance."), value)
+    out.print(table)
+    show_notes(sequence.notes)
+
+
+def show_methods(methods: list[Method]) -> None:
+    """All methods by task."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("Method", "What it does", "Needs"):
+        table.add_column(heading, no_wrap=heading == "Method")
+    task = None
+    for method in methods:
+        if method.task is not task:
+            task = method.task
+            table.add_section()
+            table.add_row(f"[bold]{task.value.capitalize()}[/]", "", "")
+        missing = method.missing_packages()
+        needs = ", ".join([need.value for need in method.needs] + list(method.requires)) or "nothing"
+        absent = f" [red]({', '.join(missing)} not installed)[/]" if missing else ""
+        table.add_row(f"  {method.key}", method.summary, needs + absent)
+    out.print(table)
+    out.print("`stenhance methods KEY` shows the parameters of one.", markup=False)
+
+
+def show_method(method: Method) -> None:
+    """One method with its parameters and its source."""
+    out.print(f"[bold]{method.title}[/] ({method.key}, {method.task.value})")
+    out.print(method.summary, markup=False)
+    out.print(f"Source: {method.reference}", markup=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("--set", "Default", "Range", "Meaning"):
+        table.add_column(heading)
+    for field in dataclasses.fields(method.parameters):
+        limits = field.metadata
+        low, high = limits["minimum"], limits["maximum"]
+        span = ", ".join(map(str, limits["choices"] or ())) or (f"{low} … {high}" if low is not None else "")
+        table.add_row(field.name, str(field.default), f"{span} {limits['unit']}".strip(), limits["help"])
+    out.print(table)
+
+
+def show_scores(rows: list[tuple[str, dict[str, float]]]) -> None:
+    """Metrics of sequences against a reference, by the name of the sequence."""
+    if not rows:
+        return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("Against the reference", overflow="fold")
+    for heading in ("PSNR / dB", "SSIM", "NRMSE", "MAE"):
+        table.add_column(heading, justify="right")
+    for name, means in rows:
+        table.add_row(name, *(f"{means[key]:.{digits}f}" for key, digits in _DIGITS.items()))
+    out.print(table)
+
+
+@contextlib.contextmanager
+def frame_progress(title: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar with frame k/N and the time left; yields a function of (finished, total)."""
+    with _bar() as bar:
+        job = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(job, completed=done, total=total)
+
+
+@contextlib.contextmanager
+def steps_progress(title: str) -> Iterator[Callable[[int, int, str], None]]:
+    """A bar over steps that have names; yields a function of (finished, total, what runs now)."""
+    with _bar() as bar:
+        job = bar.add_task(title, total=None)
+        yield lambda done, total, now: bar.update(job, completed=done, total=total, description=f"{title}: {now}")
+
+
+def _bar() -> Progress:
+    left = TimeRemainingColumn(elapsed_when_finished=False)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), left)
+    return Progress(*columns, console=err, transient=not err.is_terminal)
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}" + ("" if number == 1 else "s")
