@@ -1,0 +1,286 @@
+"""Publishes a result beside its input while it is being computed: same browser, same window and level, same place."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from STEnhanceLib.errors import STEnhanceError
+from STEnhanceLib.scene import (
+    FRAME_GENERATED,
+    FRAME_TIME_MS,
+    FRAME_UNSUPPORTED,
+    add_browser,
+    describe,
+    find_sequence,
+    frame_times,
+    free_name,
+    index_values,
+    insert_frame,
+)
+from STEnhanceLib.sequence import Grid
+
+PARTIAL = "STEnhance.Partial"
+_SAME_MOMENT_MS = 1e-3
+
+
+class Publication:
+    """A result that appears frame by frame in the browser of its input.
+
+    Nothing is added to the scene before the first frame. The browser's selected moment, its playback and the
+    input's frames are never changed. Frames are shown as they come; `finish` then lets the browser step through all
+    of them where the result is denser in time than what it stepped through before.
+
+    Attributes:
+        sequence: the `vtkMRMLSequenceNode` of the result; None before the first frame and after `cancel`.
+        browser: the `vtkMRMLSequenceBrowserNode` that shows input and result.
+        proxy: the volume in which the browser shows the result.
+    """
+
+    def __init__(
+        self,
+        input_node,
+        grid: Grid,
+        name: str,
+        attributes: Mapping[str, str] | None = None,
+        *,
+        input_times_ms: np.ndarray | None = None,
+        share_display: bool = True,
+    ):
+        """Prepare to publish; the scene is not touched yet.
+
+        Args:
+            input_node: the input's `vtkMRMLSequenceNode`, or the volume in which a browser shows it.
+            grid: where and when the result lies.
+            name: what the result is called in the scene.
+            attributes: provenance, see `methods.run.provenance`.
+            input_times_ms: (T,) times with which the input was read, where they are not those of the node.
+            share_display: one window and level for input and result.
+
+        Raises:
+            STEnhanceError: the node is no sequence, or its index cannot hold the times of the result.
+        """
+        self.sequence = self.browser = self.proxy = None
+        self._input, _ = find_sequence(input_node)
+        self._grid, self._name, self._attributes = grid, name, dict(attributes or {})
+        self._share_display = share_display
+        times = frame_times(self._input)[0] if input_times_ms is None else np.asarray(input_times_ms)
+        self._index_values, self._acquired = _index_values(self._input, times, grid.times_ms)
+        self._made_browser = False
+        self._old_master, self._saved_changes = None, []
+
+    def __len__(self) -> int:
+        """How many frames have been published."""
+        return 0 if self.sequence is None else self.sequence.GetNumberOfDataNodes()
+
+    def add_frame(self, voxels: np.ndarray, unsupported: np.ndarray | float = math.nan) -> None:
+        """Show the next frame, in the order of `grid.times_ms`.
+
+        Args:
+            voxels: (K, J, I), copied once; the caller may reuse the array.
+            unsupported: see `methods.EnhancedFrame`; its mean is kept with the frame.
+
+        Raises:
+            STEnhanceError: the frame does not fit the grid, or the user removed input or result from the scene.
+        """
+        index = len(self)
+        if index == len(self._grid) or voxels.shape != self._grid.shape:
+            raise STEnhanceError(
+                f"A frame {index + 1} of shape {voxels.shape} was published; "
+                f"expected {len(self._grid)} frames of {self._grid.shape}."
+            )
+        self._check_scene()
+        attributes = {
+            FRAME_TIME_MS: repr(float(self._grid.times_ms[index])),
+            FRAME_GENERATED: "no" if self._acquired[index] else "yes",
+        }
+        mean = float(np.mean(unsupported))
+        if not math.isnan(mean):  # nobody measured it: say nothing
+            attributes[FRAME_UNSUPPORTED] = f"{mean:.6g}"
+        if self.sequence is None:
+            self._open(voxels, attributes)
+        else:
+            insert_frame(self.sequence, self._index_values[index], voxels, self._grid.ijk_to_ras, attributes)
+
+    def finish(self) -> None:
+        """All frames are there: the browser steps through the result where that is denser than its master.
+
+        Raises:
+            STEnhanceError: frames are missing, or input or result are gone.
+        """
+        if len(self) < len(self._grid):
+            raise STEnhanceError(
+                f"{len(self)} of {len(self._grid)} frames were published; expected all of them. Run the method again."
+            )
+        self._check_scene()
+        master = self.browser.GetMasterSequenceNode()
+        if not _steps_through(self.sequence, master):
+            return
+        # A browser that saves changes would insert copies of frames into every sequence that lacks one of the
+        # master's moments, the user's input among them.
+        self._old_master = master
+        self._saved_changes = [
+            sequence for sequence in _sequences(self.browser) if self.browser.GetSaveChanges(sequence)
+        ]
+        for sequence in self._saved_changes:
+            self.browser.SetSaveChanges(sequence, False)
+        self.browser.SetAndObserveMasterSequenceNodeID(self.sequence.GetID())
+
+    def cancel(self, keep_partial: bool = False) -> None:
+        """Take everything back, also after `finish`, so that the scene is as it was; or keep the finished frames."""
+        if self.sequence is None:
+            return
+        if keep_partial and len(self) and self.sequence.GetScene() is not None:
+            if len(self) < len(self._grid):
+                self.sequence.SetAttribute(PARTIAL, f"{len(self)} of {len(self._grid)} frames")
+            return
+        scene, browser = self.sequence.GetScene(), self.browser
+        leftovers = _volume_with_helpers(self.proxy)
+        if browser.GetScene() is not None:
+            playing, recording = browser.GetPlaybackActive(), browser.GetRecordingActive()
+            self._give_back_master()
+            if self.sequence in _sequences(browser):
+                browser.RemoveSynchronizedSequenceNode(self.sequence.GetID())
+            browser.SetPlaybackActive(playing)  # removing a sequence stops both
+            browser.SetRecordingActive(recording)
+            # The shared display node still holds the result's last image: let the input's proxy take it back.
+            browser.Modified()
+            if self._made_browser and _sequences(browser) == [self._input]:
+                leftovers = [browser, *leftovers, *_volume_with_helpers(browser.GetProxyNode(self._input))]
+        if scene is not None:
+            leftovers += [self.sequence.GetStorageNode(), self.sequence]
+        _remove(leftovers)
+        self.sequence = self.browser = self.proxy = None
+
+    def _check_scene(self) -> None:
+        for node, what in ((self._input, "input"), (self.sequence, "result"), (self.browser, "browser of the result")):
+            if node is not None and node.GetScene() is None:
+                raise STEnhanceError(
+                    f"The {what} was removed from the scene while the result was computed; load the input, run again."
+                )
+
+    def _open(self, voxels: np.ndarray, attributes: Mapping[str, str]) -> None:
+        import slicer
+
+        scene = self._input.GetScene()
+        _, self.browser = find_sequence(self._input)
+        self._made_browser = self.browser is None
+        if self._made_browser:
+            self.browser = add_browser(self._input)
+        self.sequence = scene.AddNewNodeByClass("vtkMRMLSequenceNode", free_name(scene, self._name))
+        self.sequence.SetIndexName(self._input.GetIndexName())
+        self.sequence.SetIndexUnit(self._input.GetIndexUnit())
+        self.sequence.SetIndexType(self._input.GetIndexType())
+        self.sequence.SetNumericIndexValueTolerance(_tolerance(self._input, self._index_values))
+        describe(self.sequence, self._attributes, self._grid.periodic)
+        insert_frame(self.sequence, self._index_values[0], voxels, self._grid.ijk_to_ras, attributes)
+        with slicer.util.NodeModify(self.browser):
+            # With its proxy there before the browser acts, no display node is made only to be replaced. The proxy's
+            # name stays: renaming it with every frame makes linked slice views all show the result.
+            self.browser.AddSynchronizedSequenceNode(self.sequence)
+            self.proxy = self.browser.AddProxyNode(self.sequence.GetNthDataNode(0), self.sequence, True)
+            self._place_beside(self.browser.GetProxyNode(self._input))
+
+    def _place_beside(self, input_proxy) -> None:
+        if self._share_display and input_proxy is not None and input_proxy.GetDisplayNode() is not None:
+            self.proxy.SetAndObserveDisplayNodeID(input_proxy.GetDisplayNodeID())
+        else:
+            self.proxy.CreateDefaultDisplayNodes()
+        self.proxy.AddDefaultStorageNode()
+        if input_proxy is None:
+            return
+        self.proxy.SetAndObserveTransformNodeID(input_proxy.GetTransformNodeID())
+        hierarchy = self.proxy.GetScene().GetFirstNodeByClass("vtkMRMLSubjectHierarchyNode")
+        item = hierarchy.GetItemByDataNode(input_proxy) if hierarchy is not None else 0
+        if item:
+            parent = hierarchy.GetItemParent(item)
+            own_item = hierarchy.GetItemByDataNode(self.proxy) or hierarchy.CreateItem(parent, self.proxy)
+            hierarchy.SetItemParent(own_item, parent)
+
+    def _give_back_master(self) -> None:
+        if self.browser.GetMasterSequenceNode() is not self.sequence:
+            return
+        others = [sequence for sequence in _sequences(self.browser) if sequence is not self.sequence]
+        if others:
+            master = self._old_master if self._old_master in others else others[0]
+            self.browser.SetAndObserveMasterSequenceNodeID(master.GetID())
+            for sequence in self._saved_changes:
+                if sequence in others and not _steps_through(master, sequence):
+                    self.browser.SetSaveChanges(sequence, True)
+
+
+def _index_values(input_node, input_times_ms, times_ms) -> tuple[list[str], np.ndarray]:
+    """The times of the result on the index axis of the input, and which of them the input has a frame at."""
+    texts = index_values(input_node)
+    if not texts:
+        raise STEnhanceError(f"The sequence {input_node.GetName()!r} has no frames; expected at least one.")
+    nearest = np.abs(times_ms[:, None] - input_times_ms[None]).argmin(axis=1)
+    acquired = np.abs(times_ms - input_times_ms[nearest]) <= _SAME_MOMENT_MS
+    if input_node.GetIndexType() == input_node.NumericIndex:
+        between = _interpolated(input_times_ms, [float(text) for text in texts], times_ms)
+    elif acquired.all():
+        between = times_ms
+    else:
+        raise STEnhanceError(
+            f"The frames of {input_node.GetName()!r} are indexed by text ({texts[0]!r}, …), which cannot hold new "
+            "moments between them; expected numbers. Change the index type to numeric in the Sequences module."
+        )
+    # The input's own texts where both have a frame, so that the browser finds the same moment in both.
+    values = [texts[n] if own else f"{value:.9g}" for n, own, value in zip(nearest, acquired, between, strict=True)]
+    if len(set(values)) < len(values):
+        raise STEnhanceError(
+            f"Two moments of the result fall on one index value of {input_node.GetName()!r}; expected distinct ones. "
+            "Ask for fewer frames."
+        )
+    return values, acquired
+
+
+def _interpolated(x: np.ndarray, y, at: np.ndarray) -> np.ndarray:
+    """Linear between the points and beyond them."""
+    y = np.asarray(y)
+    slope = (y[-1] - y[0]) / (x[-1] - x[0]) if len(x) > 1 else 1.0
+    inside = np.clip(at, x[0], x[-1])
+    return np.interp(inside, x, y) + slope * (at - inside)
+
+
+def _tolerance(input_node, values: list[str]) -> float:
+    """Slicer takes index values within 0.001 as one, which merges frames 0.5 ms apart on an axis in seconds."""
+    tolerance = input_node.GetNumericIndexValueTolerance()
+    if len(values) < 2 or input_node.GetIndexType() != input_node.NumericIndex:
+        return tolerance
+    return min(tolerance, float(np.diff([float(value) for value in values]).min()) / 10)
+
+
+def _steps_through(result, master) -> bool:
+    """The result has more frames than the master and leaves none of its moments out of reach."""
+    if result.GetNumberOfDataNodes() <= master.GetNumberOfDataNodes() or result.GetIndexType() != result.NumericIndex:
+        return False
+    ours, theirs = ([float(value) for value in index_values(node)] for node in (result, master))
+    slack = result.GetNumericIndexValueTolerance()
+    return ours[0] <= theirs[0] + slack and ours[-1] >= theirs[-1] - slack
+
+
+def _sequences(browser) -> list:
+    from vtkmodules.vtkCommonCore import vtkCollection
+
+    nodes = vtkCollection()
+    browser.GetSynchronizedSequenceNodes(nodes, True)
+    return [nodes.GetItemAsObject(index) for index in range(nodes.GetNumberOfItems())]
+
+
+def _volume_with_helpers(volume) -> list:
+    """A volume with its display and storage nodes, which removing it would leave in the scene."""
+    if volume is None or volume.GetScene() is None:
+        return []
+    displays = [volume.GetNthDisplayNode(index) for index in range(volume.GetNumberOfDisplayNodes())]
+    return [volume, *displays, volume.GetStorageNode()]
+
+
+def _remove(nodes: list) -> None:
+    """Remove nodes that are still in a scene, in this order; display nodes only when nothing shows with them."""
+    for node in nodes:
+        in_use = node is not None and node.IsA("vtkMRMLDisplayNode") and node.GetDisplayableNode() is not None
+        if node is not None and node.GetScene() is not None and not in_use:
+            node.GetScene().RemoveNode(node)

@@ -1,0 +1,345 @@
+"""MRML sequence nodes to `ImageSequence` and back: reads what the user loaded, publishes results beside it.
+
+Runs unchanged inside Slicer and on `slicer-core` (see `headless`). Only to be called from the main thread.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from STEnhanceLib.errors import STEnhanceError
+from STEnhanceLib.sequence import ImageSequence
+
+ASSUMED_FRAME_DURATION_MS = 40.0
+
+# Node attributes. They survive in .seq.nrrd and .mrb files.
+PERIODIC = "STEnhance.Periodic"
+NOTES = "STEnhance.Assumed"
+FRAME_TIME_MS = "STEnhance.TimeMs"
+FRAME_UNSUPPORTED = "STEnhance.Unsupported"
+FRAME_GENERATED = "STEnhance.Generated"
+
+_MS_PER_UNIT = {"us": 1e-3, "µs": 1e-3, "ms": 1.0, "s": 1e3, "sec": 1e3, "min": 6e4}
+_TIME_TAGS = ("TriggerTime", "AcquisitionTime", "SeriesTime", "ContentTime")
+_NOT_PROVENANCE = ("DataNodeClassName", PERIODIC)
+
+
+def find_sequence(node):
+    """The sequence that a node stands for, and the browser that shows it.
+
+    Args:
+        node: a `vtkMRMLSequenceNode`, or the volume in which a browser shows one.
+
+    Returns:
+        (sequence node, browser node); the browser is None where none shows the sequence.
+
+    Raises:
+        STEnhanceError: nothing was selected, or a node that belongs to no sequence.
+    """
+    if node is None:
+        raise STEnhanceError("No sequence is selected; expected a 4D image. Load one and select it as the input.")
+    browsers = list(_nodes(node.GetScene(), "vtkMRMLSequenceBrowserNode"))
+    if node.IsA("vtkMRMLSequenceNode"):
+        return node, next((b for b in browsers if b.IsSynchronizedSequenceNode(node, True)), None)
+    for browser in browsers:
+        sequence = browser.GetSequenceNode(node)
+        if sequence is not None:
+            return sequence, browser
+    raise STEnhanceError(
+        f"{node.GetName()!r} is a {node.GetNodeTagName()} that belongs to no sequence; expected a 4D image. "
+        "Load the images as a sequence (in the DICOM module: as a volume sequence) and select that."
+    )
+
+
+def read_sequence(
+    sequence_node,
+    allocate: Callable[..., np.ndarray] = np.empty,
+    *,
+    frame_duration_ms: float | None = None,
+    periodic: bool | None = None,
+) -> ImageSequence:
+    """Read all frames of a sequence node; the node, its browser and its proxy stay as they are.
+
+    Args:
+        sequence_node: a `vtkMRMLSequenceNode` of scalar volumes; a parent transform is not applied.
+        allocate: `allocate(shape, dtype)` makes the (T, K, J, I) float32 array into which each frame is copied once,
+            for example a memory-mapped file that another process reads.
+        frame_duration_ms: overrides the times of the node, in ms between frames.
+        periodic: overrides what is known about the last frame being followed by the first.
+
+    Raises:
+        STEnhanceError: not a sequence of scalar volumes, empty, or frames that differ in size or geometry.
+    """
+    volumes = _scalar_volumes(sequence_node)
+    matrix = _common_geometry(sequence_node, volumes)
+    times_ms, notes = frame_times(sequence_node, frame_duration_ms)
+    attributes = {
+        name: sequence_node.GetAttribute(name)
+        for name in sequence_node.GetAttributeNames()
+        if name not in _NOT_PROVENANCE
+    }
+    if periodic is None:
+        known = sequence_node.GetAttribute(PERIODIC)
+        periodic = known == "yes"
+        if known is None:
+            notes += ("Whether the last frame is followed by the first is not recorded; assumed that it is not.",)
+    views = [_voxels(volume) for volume in volumes]
+    frames = allocate((len(views), *views[0].shape), np.float32)
+    for index, view in enumerate(views):
+        frames[index] = view
+    return ImageSequence(frames, matrix, times_ms, periodic, sequence_node.GetName() or "", notes, attributes)
+
+
+def frame_times(sequence_node, frame_duration_ms: float | None = None) -> tuple[np.ndarray, tuple[str, ...]]:
+    """When each frame of a sequence node was taken, in ms, and what had to be assumed about it."""
+    count = sequence_node.GetNumberOfDataNodes()
+    if frame_duration_ms is not None:
+        return frame_duration_ms * np.arange(count), ()
+    for recorded in (
+        _frame_attributes(sequence_node, FRAME_TIME_MS),
+        _frame_attributes(sequence_node, "DICOM.triggerTime"),
+        _index_times(sequence_node),
+        _multi_volume_times(sequence_node),
+    ):
+        if recorded is not None and len(recorded) == count and (np.diff(recorded) > 0).all():
+            return recorded, _doubts(sequence_node, recorded)
+    return ASSUMED_FRAME_DURATION_MS * np.arange(count), (
+        f"The sequence has frame numbers but no times; assumed {ASSUMED_FRAME_DURATION_MS:g} ms between frames.",
+    )
+
+
+def add_sequence(sequence: ImageSequence, scene=None):
+    """Put a sequence into a scene as nodes of its own, with a browser that shows its first frame.
+
+    Args:
+        sequence: complex frames are stored as their magnitude, since MRML volumes are real.
+        scene: a `vtkMRMLScene`; the application's where not given.
+
+    Returns:
+        The new `vtkMRMLSequenceNode`; `find_sequence` gives its browser.
+    """
+    scene = scene or _application_scene()
+    node = scene.AddNewNodeByClass("vtkMRMLSequenceNode", free_name(scene, sequence.name or "Sequence"))
+    node.SetIndexName("time")
+    node.SetIndexUnit("ms")
+    assumed = {NOTES: " ".join(sequence.notes)} if sequence.notes else {}
+    describe(node, {**sequence.attributes, **assumed}, sequence.periodic)
+    for frame, time in zip(sequence.magnitude(), sequence.times_ms, strict=True):
+        insert_frame(node, f"{time:.9g}", frame, sequence.ijk_to_ras, {FRAME_TIME_MS: repr(float(time))})
+    add_browser(node)
+    return node
+
+
+def add_browser(sequence_node):
+    """A new browser whose master is this sequence; its proxy volume appears in the scene."""
+    scene = sequence_node.GetScene()
+    browser = scene.AddNewNodeByClass(
+        "vtkMRMLSequenceBrowserNode", free_name(scene, f"{sequence_node.GetName()} browser")
+    )
+    browser.SetAndObserveMasterSequenceNodeID(sequence_node.GetID())
+    return browser
+
+
+def free_name(scene, name: str) -> str:
+    """This name, with a number behind it where a node bears it already."""
+    return name if scene.GetFirstNodeByName(name) is None else scene.GenerateUniqueName(name)
+
+
+def describe(sequence_node, attributes: Mapping[str, str], periodic: bool) -> None:
+    """Write provenance into the attributes of a sequence node."""
+    for name, value in {**attributes, PERIODIC: "yes" if periodic else "no"}.items():
+        if value:
+            sequence_node.SetAttribute(name, str(value))
+
+
+def insert_frame(
+    sequence_node, index_value: str, voxels: np.ndarray, ijk_to_ras, attributes: Mapping[str, str]
+) -> None:
+    """Insert one (K, J, I) frame as float32.
+
+    The voxels are copied once, into memory that VTK owns, so the caller may reuse or unmap its own at once.
+    """
+    import slicer
+    from vtk.util import numpy_support
+    from vtkmodules.vtkCommonCore import VTK_FLOAT
+    from vtkmodules.vtkCommonDataModel import vtkImageData
+
+    image = vtkImageData()
+    image.SetDimensions(voxels.shape[::-1])
+    image.AllocateScalars(VTK_FLOAT, 1)
+    numpy_support.vtk_to_numpy(image.GetPointData().GetScalars())[:] = np.ravel(voxels)
+    with slicer.util.NodeModify(sequence_node):
+        # SetDataNodeAtValue copies deeply, so it gets an empty volume and the voxels follow.
+        volume = sequence_node.SetDataNodeAtValue(slicer.vtkMRMLScalarVolumeNode(), index_value)
+        volume.SetName(f"{sequence_node.GetName()}_{sequence_node.GetNumberOfDataNodes() - 1:04d}")
+        volume.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(ijk_to_ras))
+        volume.SetAndObserveImageData(image)
+        for name, value in attributes.items():
+            volume.SetAttribute(name, value)
+
+
+def save_scene(path: str | os.PathLike, scene=None) -> Path:
+    """Write a scene with all its data as one `.mrb` file; the path holds the whole file or stays as it was.
+
+    Raises:
+        STEnhanceError: not an `.mrb` path, no such folder, or the data could not be written.
+    """
+    scene = scene or _application_scene()
+    target = Path(path).resolve()
+    if target.suffix != ".mrb":
+        raise STEnhanceError(f"{target.name!r} was given for a scene; expected a file name that ends in .mrb.")
+    if not target.parent.is_dir():
+        raise STEnhanceError(f"The folder {target.parent} does not exist; create it, or choose another one.")
+    import slicer
+
+    messages = slicer.vtkMRMLMessageCollection()
+    try:
+        # The folder inside the bundle takes the name of the file, so the unfinished file bears the final name already.
+        with tempfile.TemporaryDirectory(prefix=".saving-", dir=target.parent) as folder:
+            unfinished = Path(folder) / target.name
+            written = scene.WriteToMRB(str(unfinished), None, messages)
+            if not written or not unfinished.is_file():
+                raise STEnhanceError(
+                    f"{target} could not be written: {messages.GetAllMessagesAsString().strip() or 'no reason given'} "
+                    "Check that the disk has room and that the folder may be written."
+                )
+            unfinished.replace(target)
+    except OSError as error:
+        raise STEnhanceError(f"{target} could not be written: {error.strerror}.") from error
+    return target
+
+
+def load_scene(path: str | os.PathLike, scene=None) -> None:
+    """Replace the content of a scene by that of an `.mrb` file.
+
+    Raises:
+        STEnhanceError: the file does not exist or is not a scene.
+    """
+    scene = scene or _application_scene()
+    source = Path(path).resolve()
+    if not source.is_file():
+        raise STEnhanceError(f"{source} does not exist; expected an .mrb file.")
+    import slicer
+
+    messages = slicer.vtkMRMLMessageCollection()
+    if not scene.ReadFromMRB(str(source), True, messages):
+        raise STEnhanceError(f"{source} could not be read as a scene: {messages.GetAllMessagesAsString().strip()}")
+
+
+def _application_scene():
+    from STEnhanceLib import headless
+
+    return headless.running_scene()
+
+
+def _nodes(scene, class_name: str):
+    if scene is None:
+        return
+    for index in range(scene.GetNumberOfNodesByClass(class_name)):
+        yield scene.GetNthNodeByClass(index, class_name)
+
+
+def _scalar_volumes(sequence_node) -> list:
+    if sequence_node is None or not sequence_node.IsA("vtkMRMLSequenceNode"):
+        sequence_node, _ = find_sequence(sequence_node)
+    name, count = sequence_node.GetName(), sequence_node.GetNumberOfDataNodes()
+    if count == 0:
+        raise STEnhanceError(f"The sequence {name!r} has no frames; expected at least one. Load its images first.")
+    volumes = [sequence_node.GetNthDataNode(index) for index in range(count)]
+    for index, volume in enumerate(volumes):
+        found = None
+        if volume is None or volume.GetClassName() != "vtkMRMLScalarVolumeNode":
+            # Label maps and vector volumes are kinds of scalar volumes too, so the class itself is asked.
+            found = "nothing" if volume is None else f"a {volume.GetNodeTagName()}"
+        elif volume.GetImageData() is None or volume.GetImageData().GetNumberOfPoints() == 0:
+            found = "a volume without voxels"
+        elif volume.GetImageData().GetNumberOfScalarComponents() != 1:
+            found = f"a colour image of {volume.GetImageData().GetNumberOfScalarComponents()} components"
+        if found:
+            raise STEnhanceError(
+                f"Frame {index + 1} of the sequence {name!r} is {found}; expected greyscale volumes. "
+                "Choose a sequence of MR images."
+            )
+    return volumes
+
+
+def _common_geometry(sequence_node, volumes: list) -> np.ndarray:
+    size, matrix = volumes[0].GetImageData().GetDimensions(), _ijk_to_ras(volumes[0])
+    far_corner = np.array([*size, 1.0])
+    for index, volume in enumerate(volumes):
+        other = volume.GetImageData().GetDimensions()
+        if other != size:
+            what = f"{_times_sign(other)} voxels, the first frame {_times_sign(size)}"
+        elif np.abs((_ijk_to_ras(volume) - matrix) @ far_corner).max() > 1e-3:
+            what = "another position, spacing or direction than the first frame"
+        else:
+            continue
+        raise STEnhanceError(
+            f"Frame {index + 1} of the sequence {sequence_node.GetName()!r} has {what}; expected one grid for all "
+            "frames. Resample the frames onto the grid of the first one."
+        )
+    return matrix
+
+
+def _voxels(volume) -> np.ndarray:
+    """A (K, J, I) view without a copy."""
+    from vtk.util import numpy_support
+
+    image = volume.GetImageData()
+    return numpy_support.vtk_to_numpy(image.GetPointData().GetScalars()).reshape(image.GetDimensions()[::-1])
+
+
+def _ijk_to_ras(volume) -> np.ndarray:
+    import slicer
+    from vtkmodules.vtkCommonMath import vtkMatrix4x4
+
+    matrix = vtkMatrix4x4()
+    volume.GetIJKToRASMatrix(matrix)
+    return slicer.util.arrayFromVTKMatrix(matrix)
+
+
+def _times_sign(size) -> str:
+    return "×".join(map(str, size))
+
+
+def index_values(sequence_node) -> list[str]:
+    """The index values of a sequence node as it stores them: text."""
+    return [sequence_node.GetNthIndexValue(index) for index in range(sequence_node.GetNumberOfDataNodes())]
+
+
+def _numbers(texts) -> np.ndarray | None:
+    try:
+        return np.array([float(text) for text in texts])
+    except (TypeError, ValueError):
+        return None
+
+
+def _frame_attributes(sequence_node, name: str) -> np.ndarray | None:
+    volumes = (sequence_node.GetNthDataNode(index) for index in range(sequence_node.GetNumberOfDataNodes()))
+    return _numbers(volume.GetAttribute(name) if volume is not None else None for volume in volumes)
+
+
+def _index_times(sequence_node) -> np.ndarray | None:
+    scale, values = _MS_PER_UNIT.get(sequence_node.GetIndexUnit().strip()), _numbers(index_values(sequence_node))
+    return None if scale is None or values is None else scale * values
+
+
+def _multi_volume_times(sequence_node) -> np.ndarray | None:
+    """MultiVolumeImporter numbers the frames and keeps the true times, comma-separated, in attributes."""
+    if sequence_node.GetAttribute("MultiVolume.FrameIdentifyingDICOMTagName") not in _TIME_TAGS:
+        return None
+    labels = _numbers((sequence_node.GetAttribute("MultiVolume.FrameLabels") or "").split(","))
+    unit = sequence_node.GetAttribute("MultiVolume.FrameIdentifyingDICOMTagUnits") or "ms"
+    return None if labels is None else _MS_PER_UNIT.get(unit, 1.0) * labels
+
+
+def _doubts(sequence_node, times_ms: np.ndarray) -> tuple[str, ...]:
+    # Slicer writes 0, 1, 2, ... s where a file had no times (4D NIfTI), in silence.
+    if len(times_ms) > 2 and np.array_equal(times_ms, 1000.0 * np.arange(len(times_ms))):
+        return ("The frame times are 0, 1, 2, … s, which may be frame numbers; check the frame duration.",)
+    return ()
