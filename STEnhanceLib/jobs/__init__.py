@@ -1,0 +1,12 @@
+"""Runs a method outside the caller's process, so that Slicer never freezes: one warm worker, any number of jobs.
+
+worker = Worker()
+job = worker.submit("linear", {"factor": 2}, sequence)
+for event in job.poll():    # from a timer; never blocks
+    ...
+"""
+
+from STEnhanceLib.jobs.client import Job, Worker
+from STEnhanceLib.jobs.events import Cancelled, Event, Failed, Finished, FrameReady, Planned
+
+__all__ = ["Cancelled", "Event", "Failed", "Finished", "FrameReady", "Job", "Planned", "Worker"]

@@ -1,0 +1,66 @@
+"""What a job tells its caller: `Planned`, then `FrameReady` for every frame, then one of the three endings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from STEnhanceLib.sequence import Grid
+
+
+@dataclass(frozen=True, eq=False)
+class Planned:
+    """The method accepted the input; nothing is computed yet.
+
+    Attributes:
+        grid: where and when the result will lie.
+        notes: what the method assumed, one sentence each.
+        attributes: provenance of the result, see `methods.run.provenance`.
+    """
+
+    grid: Grid
+    notes: tuple[str, ...]
+    attributes: Mapping[str, str]
+
+
+@dataclass(frozen=True, eq=False)
+class FrameReady:
+    """One frame of the result.
+
+    Attributes:
+        index: its place in the result, from 0.
+        count: frames of the whole result.
+        voxels: (K, J, I) float32, a read-only view of the job's file, not a copy.
+        unsupported: as in `methods.EnhancedFrame`; a read-only view where it is a map.
+        seconds: what the method took for this frame.
+        remaining_s: estimated seconds until the last frame.
+    """
+
+    index: int
+    count: int
+    voxels: np.ndarray
+    unsupported: np.ndarray | float
+    seconds: float
+    remaining_s: float
+
+
+@dataclass(frozen=True)
+class Finished:
+    """All frames are there."""
+
+
+@dataclass(frozen=True)
+class Failed:
+    """There will be no result; `message` is one sentence or two for the user."""
+
+    message: str
+
+
+@dataclass(frozen=True)
+class Cancelled:
+    """The caller gave the job up."""
+
+
+Event = Planned | FrameReady | Finished | Failed | Cancelled

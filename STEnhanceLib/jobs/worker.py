@@ -1,0 +1,186 @@
+"""The child process: takes orders as lines of JSON on stdin, answers with lines of JSON on stdout.
+
+    python -m STEnhanceLib.jobs.worker FOLDER
+
+FOLDER holds the voxel files of all jobs and belongs to the parent; the worker removes it only if the parent dies.
+
+| order | answers |
+|---|---|
+| (start) | `{"event": "started", "pid": …}` |
+| `{"run": 1, "method": …, "settings": …, "sequence": …, "prior": …, "kspace": …, "result": …, "unsupported": …}` | \
+`planned`, `frame` for every frame, then `finished`, `failed` or `cancelled`, each with `"job": 1` |
+| `{"cancel": 1}` | `cancelled` after the frame at work |
+| `{"end": true}` | |
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import json
+import logging
+import os
+import queue
+import shutil
+import signal
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from STEnhanceLib.errors import STEnhanceError
+from STEnhanceLib.jobs import messages, voxels
+from STEnhanceLib.methods import EnhancedFrame, Enhancement, all_methods, find_method, parse_parameters, run
+
+_OUT_OF_MEMORY = ("out of memory", "allocate memory", "bad_alloc", "bad allocation")
+
+
+class _CancelledError(Exception):
+    """The user gave the job up."""
+
+
+def main() -> None:
+    """Serve orders until the parent says end, or is gone."""
+    folder = Path(sys.argv[1])
+    orders_pipe, answers_pipe = _keep_pipes_to_ourselves()
+    faulthandler.enable()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal reaches the parent too, which decides
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    _Worker(folder, orders_pipe, answers_pipe).serve()
+
+
+class _Worker:
+    def __init__(self, folder: Path, orders_pipe: BinaryIO, answers_pipe: BinaryIO):
+        self._folder = folder
+        self._orders_pipe = orders_pipe
+        self._answers_pipe = answers_pipe
+        self._orders: queue.Queue[dict[str, Any]] = queue.Queue()
+        self._cancelled: set[int] = set()
+
+    def serve(self) -> None:
+        self._say(event="started", pid=os.getpid())
+        all_methods()  # the first job need not wait for them
+        threading.Thread(target=self._listen, daemon=True).start()
+        while True:
+            order = self._orders.get()
+            try:
+                self._run(order)
+                self._say(job=order["run"], event="finished")
+            except _CancelledError:
+                self._say(job=order["run"], event="cancelled")
+            except Exception as error:
+                # The traceback names arrays of this job; once it is text, they can go.
+                details = None if isinstance(error, STEnhanceError) else traceback.format_exc()
+                self._say(job=order["run"], event="failed", message=_sentence(order["method"], error), details=details)
+
+    def _listen(self) -> None:
+        """Beside the method, so that a cancel or the parent's end is seen while it computes."""
+        for line in self._orders_pipe:
+            order = json.loads(line)
+            if "end" in order:
+                os._exit(0)
+            if "cancel" in order:
+                self._cancelled.add(order["cancel"])
+            else:
+                self._orders.put(order)
+        self._leave()
+
+    def _leave(self) -> None:
+        """The parent died without a word."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+        os._exit(1)
+
+    def _say(self, **message: Any) -> None:
+        try:
+            self._answers_pipe.write(json.dumps(message).encode() + b"\n")
+            self._answers_pipe.flush()
+        except OSError:
+            self._leave()
+
+    def _run(self, order: dict[str, Any]) -> None:
+        method = find_method(order["method"])
+        parameters = parse_parameters(method, order["settings"])
+        sequence, prior = messages.decode_sequence(order["sequence"]), messages.decode_sequence(order["prior"])
+        kspace = _read_kspace(order["kspace"])
+        enhancement = run.enhance(method, sequence, parameters, prior=prior, kspace=kspace)
+        self._stop_if_cancelled(order)
+        result = _Result(order, enhancement)
+        attributes = dict(run.provenance(method, parameters, enhancement.notes))
+        grid = messages.encode_grid(enhancement.grid)
+        self._say(job=order["run"], event="planned", grid=grid, notes=enhancement.notes, attributes=attributes)
+        with contextlib.closing(enhancement.frames) as frames:
+            start = time.perf_counter()
+            for index, frame in enumerate(frames):
+                seconds = time.perf_counter() - start
+                self._stop_if_cancelled(order)
+                unsupported = result.write(index, frame)
+                self._say(job=order["run"], event="frame", index=index, seconds=seconds, unsupported=unsupported)
+                start = time.perf_counter()
+
+    def _stop_if_cancelled(self, order: dict[str, Any]) -> None:
+        if order["run"] in self._cancelled:
+            raise _CancelledError
+
+
+class _Result:
+    """The files into which frames go, one after the other."""
+
+    def __init__(self, order: dict[str, Any], enhancement: Enhancement):
+        self._shape = (len(enhancement.grid), *enhancement.grid.shape)
+        self._frames = voxels.create(Path(order["result"]), self._shape, np.float32)
+        self._map_path = Path(order["unsupported"])
+        self._maps = None
+
+    def write(self, index: int, frame: EnhancedFrame) -> float | str | None:
+        """Keep a frame; what the message says about its unsupported fraction: a number, None for NaN, or "map"."""
+        self._frames[index] = frame.voxels
+        if np.ndim(frame.unsupported) == 0:
+            number = float(frame.unsupported)
+            return None if np.isnan(number) else number
+        if self._maps is None:
+            self._maps = voxels.create(self._map_path, self._shape, np.float32)
+        self._maps[index] = frame.unsupported
+        return "map"
+
+
+def _keep_pipes_to_ourselves() -> tuple[BinaryIO, BinaryIO]:
+    """Take stdin and stdout away from everyone else, so that a library's print goes to stderr, not into the answers."""
+    orders_pipe = os.fdopen(os.dup(0), "rb")
+    answers_pipe = os.fdopen(os.dup(1), "wb")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(2, 1)
+    return orders_pipe, answers_pipe
+
+
+def _read_kspace(path: str | None):
+    if path is None:
+        return None
+    from STEnhanceLib.acquisition.kspace import read_kspace
+
+    return read_kspace(Path(path))
+
+
+def _sentence(method_key: str, error: Exception) -> str:
+    if isinstance(error, STEnhanceError):
+        return str(error)
+    text = str(error).strip()
+    out_of_memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    if out_of_memory or any(words in text.lower() for words in _OUT_OF_MEMORY):
+        return (
+            f"{method_key} ran out of memory. Close other applications, or give it fewer frames, a smaller matrix or a "
+            "smaller factor."
+        )
+    if isinstance(error, OSError) and error.errno in voxels.DISK_IS_FULL:
+        return f"{method_key} found no room on the disk ({error}). Free some room, then run it again."
+    reason = f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
+    return f"{method_key} failed ({reason}). This is a fault of the method; the log has the details to report."
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,350 @@
+"""Methods run in a real worker process: what comes back, and what is left when something breaks."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from STEnhanceLib import methods
+from STEnhanceLib.errors import STEnhanceError
+from STEnhanceLib.jobs import Cancelled, Finished, FrameReady, Planned, Worker
+from STEnhanceLib.methods import run
+from STEnhanceLib.sequence import ImageSequence
+
+SCRIPT = (str(Path(__file__).with_name("worker_of_test_jobs.py")),)
+
+
+@pytest.fixture(scope="module")
+def warm_worker():
+    with Worker(script=SCRIPT) as worker:
+        yield worker
+
+
+@pytest.fixture
+def worker(warm_worker):
+    """A warm worker that must serve another job, and hold no file, whatever the test did to it."""
+    yield warm_worker
+    frames = np.ones((2, 1, 4, 4), np.float32)
+    after = warm_worker.submit("test-copy", {}, ImageSequence(frames, np.eye(4), np.arange(2)))
+    assert np.array_equal(after.result().frames, frames)
+    del after
+    gc.collect()
+    assert list(warm_worker._folder.iterdir()) == []
+
+
+def wait_for_a_frame(job) -> None:
+    assert any(isinstance(event, FrameReady) for event in iter_until_frame(job))
+
+
+def iter_until_frame(job):
+    for event in job:
+        yield event
+        if isinstance(event, FrameReady):
+            return
+
+
+def ending(job):
+    return list(job)[-1]
+
+
+def wait_until(condition, seconds: float) -> bool:
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.01)
+    return condition()
+
+
+def test_a_job_gives_what_the_method_gives_in_this_process(worker, beating_disc):
+    method = methods.find_method("linear")
+    parameters = methods.parse_parameters(method, {"factor": 2})
+    expected = run.enhance(method, beating_disc, parameters)
+    job = worker.submit("linear", {"factor": "2"}, beating_disc)
+    planned, *frames, finished = list(job)
+    assert isinstance(planned, Planned)
+    assert planned.grid.shape == expected.grid.shape
+    assert np.array_equal(planned.grid.ijk_to_ras, expected.grid.ijk_to_ras)
+    assert np.array_equal(planned.grid.times_ms, expected.grid.times_ms)
+    assert planned.grid.periodic == expected.grid.periodic
+    assert planned.notes == expected.notes
+    assert planned.attributes == run.provenance(method, parameters, expected.notes)
+    assert [frame.index for frame in frames] == list(range(len(expected.grid)))
+    for frame, same in zip(frames, expected.frames, strict=True):
+        assert np.array_equal(frame.voxels, same.voxels)
+        assert np.array_equal(frame.unsupported, same.unsupported, equal_nan=True)
+        assert not frame.voxels.flags.writeable
+    assert finished == Finished()
+
+
+def test_frames_come_one_by_one_with_an_estimate_of_the_remaining_time(worker, beating_disc):
+    start = time.monotonic()
+    job = worker.submit("test-copy", {"seconds": 0.1}, beating_disc)
+    arrivals = [(event, time.monotonic() - start) for event in job if isinstance(event, FrameReady)]
+    first, arrival_of_first = arrivals[0]
+    assert arrival_of_first < arrivals[-1][1] - 0.5
+    assert first.count == 8
+    assert 0.7 <= first.remaining_s < 2
+    assert arrivals[-1][0].remaining_s == 0
+
+
+def test_an_unsupported_map_arrives_voxel_by_voxel(worker, beating_disc):
+    job = worker.submit("test-copy", {"then": "map"}, beating_disc)
+    maps = [event.unsupported for event in job if isinstance(event, FrameReady)]
+    assert np.array_equal(maps, np.broadcast_to(np.arange(8)[:, None, None, None] / 8, beating_disc.frames.shape))
+
+
+def test_the_next_job_finds_the_process_warm_and_torch_is_not_loaded_in_vain(worker, beating_disc):
+    first = worker.submit("test-copy", {}, beating_disc).result("copy")
+    pid = worker.pid
+    second = worker.submit("test-copy", {}, beating_disc).result()
+    assert worker.pid == pid
+    assert "torch loaded: False" in first.notes
+    assert "torch loaded: False" in second.notes
+    assert first.name == "copy"
+
+
+def test_frames_allocated_by_the_worker_are_submitted_without_a_copy(worker, beating_disc):
+    frames = worker.allocate(beating_disc.frames.shape, np.float32)
+    frames[:] = beating_disc.frames
+    sequence = ImageSequence(frames, beating_disc.ijk_to_ras, beating_disc.times_ms)
+    job = worker.submit("test-copy", {"seconds": 0.05}, sequence)
+    wait_for_a_frame(job)
+    assert len([path for path in worker._folder.iterdir() if path.name.startswith("input")]) == 1
+    assert np.array_equal(job.result().frames, beating_disc.frames)
+
+
+def test_a_part_of_allocated_frames_is_submitted_as_that_part(worker, beating_disc):
+    frames = worker.allocate(beating_disc.frames.shape, np.float32)
+    frames[:] = beating_disc.frames
+    part = ImageSequence(frames[2:5], beating_disc.ijk_to_ras, beating_disc.times_ms[2:5])
+    assert np.array_equal(worker.submit("test-copy", {}, part).result().frames, beating_disc.frames[2:5])
+
+
+def test_a_complex_input_arrives_complex(worker, beating_disc):
+    turned = beating_disc.frames * np.complex64(1j)
+    sequence = ImageSequence(turned, beating_disc.ijk_to_ras, beating_disc.times_ms)
+    plan = next(iter(worker.submit("test-copy", {}, sequence)))
+    assert "given: complex64" in plan.notes
+
+
+def test_a_library_that_prints_does_not_disturb_the_messages(worker, beating_disc):
+    result = worker.submit("test-copy", {"then": "print", "after": 3}, beating_disc).result()
+    assert np.array_equal(result.frames, beating_disc.frames)
+
+
+def test_a_result_outlives_its_job_and_its_worker(beating_disc):
+    with Worker(script=SCRIPT) as worker:
+        result = worker.submit("test-copy", {}, beating_disc).result()
+    assert np.array_equal(result.frames, beating_disc.frames)
+
+
+def test_two_jobs_at_once_take_turns_and_are_both_right(worker, beating_disc):
+    other = ImageSequence(beating_disc.frames * 2, beating_disc.ijk_to_ras, beating_disc.times_ms)
+    first = worker.submit("test-copy", {"seconds": 0.02}, beating_disc)
+    second = worker.submit("test-copy", {"seconds": 0.02}, other)
+    assert np.array_equal(second.result().frames, other.frames)
+    assert np.array_equal(first.result().frames, beating_disc.frames)
+
+
+def test_a_waiting_job_can_be_cancelled_and_the_others_do_not_notice(worker, beating_disc):
+    jobs = [worker.submit("test-copy", {"seconds": 0.02}, beating_disc) for _ in range(3)]
+    jobs[1].cancel()
+    assert jobs[1].poll() == [Cancelled()]
+    assert ending(jobs[0]) == ending(jobs[2]) == Finished()
+
+
+def test_cancelling_between_frames_keeps_the_process_warm(worker, beating_disc):
+    job = worker.submit("test-copy", {"seconds": 0.1}, beating_disc)
+    wait_for_a_frame(job)
+    pid, start = worker.pid, time.monotonic()
+    job.cancel()
+    assert list(job) == [Cancelled()]
+    assert time.monotonic() - start < 1
+    assert worker.pid == pid
+
+
+def test_cancelling_a_method_that_never_ends_takes_less_than_a_second(worker, beating_disc):
+    job = worker.submit("test-copy", {"then": "never end", "after": 1}, beating_disc)
+    wait_for_a_frame(job)
+    stuck, start = psutil.Process(worker.pid), time.monotonic()
+    job.cancel()
+    assert list(job) == [Cancelled()]
+    assert time.monotonic() - start < 1
+    assert not stuck.is_running()
+
+
+def test_a_killed_worker_is_one_clear_sentence(worker, beating_disc):
+    job = worker.submit("test-copy", {"seconds": 0.2}, beating_disc)
+    wait_for_a_frame(job)
+    psutil.Process(worker.pid).kill()
+    *_, failed = list(job)
+    assert "worker process ended unexpectedly (killed, often because memory ran out)" in failed.message
+
+
+def test_a_worker_killed_between_two_jobs_is_replaced(worker, beating_disc):
+    worker.submit("test-copy", {}, beating_disc).result()
+    idle = psutil.Process(worker.pid)
+    idle.kill()
+    assert wait_until(lambda: idle.status() == psutil.STATUS_ZOMBIE and idle.num_threads() == 1, 2)
+    time.sleep(0.1)  # its last thread closes the pipes
+    assert ending(worker.submit("test-copy", {}, beating_disc)) == Finished()
+
+
+def test_a_crash_fails_its_own_job_and_not_the_waiting_one(worker, beating_disc):
+    crashes = worker.submit("test-copy", {"then": "abort", "after": 2}, beating_disc)
+    waits = worker.submit("test-copy", {}, beating_disc)
+    assert "signal 6" in ending(crashes).message
+    assert ending(waits) == Finished()
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"then": "refuse", "after": 2}, "The frames are too dark."),
+        ({"then": "raise", "after": 2}, "test-copy failed (ValueError: singular matrix)."),
+        ({"then": "eat memory"}, "test-copy ran out of memory."),
+        ({"after": "many"}, "test-copy: after='many' was given; expected a whole number"),
+    ],
+)
+def test_what_goes_wrong_is_a_sentence_and_the_process_stays(worker, beating_disc, settings, sentence):
+    worker.submit("test-copy", {}, beating_disc).result()
+    pid = worker.pid
+    failed = ending(worker.submit("test-copy", settings, beating_disc))
+    assert failed.message.startswith(sentence)
+    assert "Traceback" not in failed.message
+    assert worker.pid == pid
+
+
+def test_the_traceback_of_a_fault_goes_to_the_log(worker, beating_disc, caplog):
+    with caplog.at_level(logging.ERROR):
+        ending(worker.submit("test-copy", {"then": "raise"}, beating_disc))
+    assert "Traceback" in caplog.text
+    assert "singular matrix" in caplog.text
+
+
+def test_an_unknown_method_is_named_when_the_result_is_asked_for(worker, beating_disc):
+    with pytest.raises(STEnhanceError, match="There is no method 'sharpen'"):
+        worker.submit("sharpen", {}, beating_disc).result()
+
+
+def test_a_python_that_does_not_exist_is_a_sentence(beating_disc):
+    with Worker(python="/no/such/python") as worker:
+        failed = ending(worker.submit("linear", {}, beating_disc))
+    assert "could not be started with '/no/such/python'" in failed.message
+
+
+@pytest.fixture
+def full_disk():
+    """Limits the size of the files of a process to 100 kB: what then fails, fails as on a full disk."""
+    if not hasattr(psutil.Process, "rlimit"):
+        pytest.skip("no per-process file size limit on this system")
+    limited = []
+
+    def fill(pid: int) -> None:
+        process = psutil.Process(pid)
+        limited.append((process, process.rlimit(psutil.RLIMIT_FSIZE)))
+        process.rlimit(psutil.RLIMIT_FSIZE, (100_000, limited[-1][1][1]))
+
+    yield fill
+    for process, limits in limited:
+        process.rlimit(psutil.RLIMIT_FSIZE, limits)
+
+
+def test_a_disk_too_full_for_the_result_is_a_sentence_and_not_a_bus_error(worker, beating_disc, full_disk):
+    worker.submit("test-copy", {}, beating_disc).result()
+    pid = worker.pid
+    full_disk(pid)
+    failed = ending(worker.submit("test-copy", {}, beating_disc))
+    assert failed.message.startswith("No room for 0 MB of voxels in")
+    assert worker.pid == pid
+
+
+def test_a_disk_too_full_for_the_input_is_a_sentence(worker, beating_disc, full_disk):
+    worker.start()
+    full_disk(psutil.Process().pid)
+    with pytest.raises(STEnhanceError, match=r"No room for .* set TMPDIR"):
+        worker.submit("test-copy", {}, beating_disc)
+
+
+def test_reserved_voxels_take_their_room_on_the_disk_at_once(worker):
+    array = worker.allocate((4, 1, 256, 256), np.float32)
+    assert Path(array.filename).stat().st_blocks * 512 >= array.nbytes
+
+
+PARENT = """
+import sys, time, numpy as np
+from STEnhanceLib.jobs import FrameReady, Worker
+from STEnhanceLib.sequence import ImageSequence
+worker = Worker(script=sys.argv[1:2])
+sequence = ImageSequence(np.ones((4, 1, 8, 8), np.float32), np.eye(4), np.arange(4))
+job = worker.submit("test-copy", {"then": "never end", "after": 1}, sequence)
+for event in job:
+    if isinstance(event, FrameReady):
+        print(worker.pid, worker._folder, flush=True)
+        break
+"""
+
+
+def parent_with_a_busy_worker(last_words: str) -> tuple[subprocess.Popen, psutil.Process, Path]:
+    parent = subprocess.Popen([sys.executable, "-c", PARENT + last_words, *SCRIPT], stdout=subprocess.PIPE, text=True)
+    pid, folder = parent.stdout.readline().split()
+    return parent, psutil.Process(int(pid)), Path(folder)
+
+
+def test_a_parent_that_is_killed_leaves_no_process_and_no_file():
+    parent, busy, folder = parent_with_a_busy_worker("time.sleep(60)")
+    assert folder.is_dir()
+    parent.kill()
+    parent.wait()
+    assert wait_until(lambda: not busy.is_running() or busy.status() == psutil.STATUS_ZOMBIE, 1)
+    assert not folder.exists()
+
+
+def test_a_parent_that_ends_without_closing_leaves_no_process_and_no_file():
+    parent, busy, folder = parent_with_a_busy_worker("")
+    assert parent.wait(timeout=5) == 0
+    assert not busy.is_running()
+    assert not folder.exists()
+
+
+def test_closing_cancels_what_is_at_work_or_waiting_and_leaves_nothing(beating_disc):
+    before = psutil.Process().children(recursive=True)
+    worker = Worker(script=SCRIPT)
+    jobs = [worker.submit("test-copy", {"seconds": 1}, beating_disc) for _ in range(2)]
+    wait_for_a_frame(jobs[0])
+    folder = worker._folder
+    worker.close()
+    assert [job.poll() for job in jobs] == [[Cancelled()], [Cancelled()]]
+    assert psutil.Process().children(recursive=True) == before
+    assert not folder.exists()
+    worker.close()
+
+
+def test_polling_a_busy_worker_returns_at_once(worker, beating_disc):
+    job = worker.submit("test-copy", {"seconds": 0.05}, beating_disc)
+    slowest = 0.0
+    while not job.done:
+        start = time.perf_counter()
+        job.poll()
+        slowest = max(slowest, time.perf_counter() - start)
+        time.sleep(0.005)
+    assert slowest < 0.05  # less than one frame takes, so it did not wait for one
+
+
+def test_a_torrent_of_log_lines_never_stops_the_worker(beating_disc, tmp_path):
+    script = tmp_path / "talkative.py"
+    script.write_text(
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "import worker_of_test_jobs as w\n"
+        "w.misbehave = lambda how: sys.stderr.write('x' * 99 + '\\n') or sys.stdout.write(('y' * 99 + '\\n') * 10000)\n"
+        "w.worker.main()\n"
+    )
+    with Worker(script=(str(script),)) as worker:
+        assert ending(worker.submit("test-copy", {}, beating_disc)) == Finished()

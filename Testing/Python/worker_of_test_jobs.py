@@ -1,0 +1,64 @@
+"""A worker that also has a method which misbehaves on request."""
+
+import os
+import sys
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from STEnhanceLib.errors import STEnhanceError
+from STEnhanceLib.jobs import worker
+from STEnhanceLib.methods import EnhancedFrame, Enhancement, Method, Task, all_methods
+from STEnhanceLib.methods.declaration import parameter
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    after: int = parameter(0, "How many frames go well.", minimum=0)
+    then: str = parameter("go on", "What happens next.")
+    seconds: float = parameter(0.0, "How long each frame takes.", minimum=0, unit="s")
+
+
+def copy(sequence, behaviour):
+    def frames():
+        for index, frame in enumerate(sequence.frames):
+            if index == behaviour.after:
+                misbehave(behaviour.then)
+            time.sleep(behaviour.seconds)
+            unsupported = float("nan") if behaviour.then != "map" else np.full_like(frame, index / 8)
+            yield EnhancedFrame(np.abs(frame), unsupported)
+
+    notes = (f"torch loaded: {'torch' in sys.modules}", f"given: {sequence.frames.dtype}")
+    return Enhancement(sequence.grid, frames(), notes)
+
+
+def misbehave(how):
+    if how == "print":
+        print("a library talks")
+        os.write(1, b'{"event": "finished"}\n')
+    elif how == "refuse":
+        raise STEnhanceError("The frames are too dark.")
+    elif how == "raise":
+        raise ValueError("singular matrix")
+    elif how == "eat memory":
+        np.empty(1 << 60, np.uint8)
+    elif how == "abort":
+        os.abort()
+    elif how == "never end":
+        while True:
+            pass
+
+
+all_methods()["test-copy"] = Method(
+    key="test-copy",
+    title="Copy",
+    task=Task.SUPER_RESOLUTION,
+    summary="Copies, or misbehaves.",
+    parameters=Behaviour,
+    enhance=copy,
+    reference="none",
+)
+
+if __name__ == "__main__":
+    worker.main()
