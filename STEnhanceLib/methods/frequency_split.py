@@ -141,7 +141,7 @@ METHOD = Method(
     parameters=FrequencySplitParameters,
     enhance=enhance,
     reference="After Uetani et al.: A preliminary study of deep learning-based reconstruction specialized for "
-    "denoising in high-frequency domain. Neuroradiology 2021; 63:63-71; here with a classical denoiser of the high band.",
+    "denoising in high-frequency domain. Neuroradiology 2021; 63:63-71; here with a classical denoiser.",
     baseline=True,
     rank=30,
 )
