@@ -28,6 +28,10 @@ class Host:
         """The logic that knows the slice views."""
         return self.logics[0]
 
+    def show_layout(self, number: int) -> None:
+        """Switch to one of Slicer's layouts, which makes its views."""
+        self.scene.GetFirstNodeByClass("vtkMRMLLayoutNode").SetViewArrangement(number)
+
 
 def running_scene():
     """The scene of Slicer, or of a host that is started here where there is none yet."""
@@ -45,7 +49,7 @@ def start() -> Any:
     """
     slicer = _mrml_libraries()
     if not hasattr(slicer, "app") or isinstance(slicer.app, Host):
-        slicer.app = _new_host(slicer)
+        slicer.app = new_host()
         slicer.mrmlScene = slicer.app.scene
     return slicer.mrmlScene
 
@@ -61,7 +65,13 @@ def _mrml_libraries():
     return slicer
 
 
-def _new_host(slicer) -> Host:
+def new_host() -> Host:
+    """A private scene with its logics, apart from `slicer.mrmlScene`; also inside Slicer.
+
+    Raises:
+        STEnhanceError: the MRML libraries are not installed.
+    """
+    slicer = _mrml_libraries()
     scene, application = slicer.vtkMRMLScene(), slicer.vtkSlicerApplicationLogic()
     application.SetMRMLScene(scene)
     # Reading an .mrb unpacks it into the cache folder of the scene's data manager, so there must be one.
