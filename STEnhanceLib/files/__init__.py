@@ -1,0 +1,86 @@
+"""Files and DICOM folders ⇄ `ImageSequence`.
+
+    sequence = files.read("cine.seq.nrrd")
+    files.write(sequence, "copy.nii.gz")
+
+| what | read | written | kept |
+|---|---|---|---|
+| `.seq.nrrd`, `.nrrd` | yes | yes, as 3D Slicer does | everything, exactly |
+| `.nii`, `.nii.gz` | yes | yes, if frames are evenly spaced | everything; other programs see geometry in float32 |
+| folder of DICOM | yes | no | |
+
+Voxels become float32 (complex64 where they are complex). Whatever a file leaves open is assumed and written down in
+`ImageSequence.notes`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from STEnhanceLib.errors import STEnhanceError
+from STEnhanceLib.files import dicom, nifti, nrrd
+from STEnhanceLib.files.replace import replaced_when_complete
+from STEnhanceLib.sequence import ImageSequence
+
+KNOWN = ".seq.nrrd, .nrrd, .nii, .nii.gz"
+
+
+def read(path: str | Path, series: str | int | None = None) -> ImageSequence:
+    """Read a 4D file or a folder of DICOM files.
+
+    Args:
+        path: a file or folder, see the module.
+        series: which DICOM series of the folder, by SeriesInstanceUID or SeriesNumber; needed where it holds several.
+
+    Raises:
+        STEnhanceError: nothing there, unknown format, damaged, incomplete, not a 4D sequence of grey values.
+    """
+    path = Path(path).expanduser()
+    if not path.exists():
+        raise STEnhanceError(f"{path} does not exist; expected a file ({KNOWN}) or a folder of DICOM files.")
+    try:
+        if path.is_dir():
+            return dicom.read(path, series)
+        if series is not None:
+            raise STEnhanceError("it is a file; expected a folder of DICOM files, since a series was chosen.")
+        return _format_of(path).read(path)
+    except STEnhanceError as error:
+        raise STEnhanceError(f"Cannot read {path}: {error}") from error
+    except MemoryError as error:
+        raise STEnhanceError(f"Cannot read {path}: not enough memory to hold its voxels; free some.") from error
+    except OSError as error:
+        raise STEnhanceError(f"Cannot read {path}: {error.strerror or error}.") from error
+
+
+def write(sequence: ImageSequence, path: str | Path) -> None:
+    """Write a 4D file. A file of that name is replaced only when the new one is complete on the disk.
+
+    Raises:
+        STEnhanceError: unknown format, a sequence that the format cannot hold, no space left, no permission.
+    """
+    path = Path(path).expanduser()
+    try:
+        writer: Callable = _format_of(path).write
+        with replaced_when_complete(path) as stream:
+            writer(sequence, stream, compressed=path.name.lower().endswith(".gz"))
+    except STEnhanceError as error:
+        raise STEnhanceError(f"Cannot write {path}: {error}") from error
+    except OSError as error:
+        raise STEnhanceError(f"Cannot write {path}: {error.strerror or error}. What was there is unchanged.") from error
+
+
+def _format_of(path: Path):
+    name = path.name.lower()
+    if name.endswith(".nrrd"):
+        return nrrd
+    if name.endswith((".nii", ".nii.gz")):
+        return nifti
+    hint = ""
+    if name.endswith(".mrb"):
+        hint = " A scene (.mrb) is opened and saved by 3D Slicer or as the result of `stenhance enhance`."
+    elif name.endswith(".nhdr"):
+        hint = " A detached header is not supported: save it as .seq.nrrd."
+    elif name.endswith((".dcm", ".ima")):
+        hint = " Give the folder of the DICOM files, not one of them."
+    raise STEnhanceError(f"its name ends in {path.suffix or 'nothing'}; expected {KNOWN} or a DICOM folder.{hint}")

@@ -1,0 +1,38 @@
+"""Writing that never leaves half a file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+from uuid import uuid4
+
+from STEnhanceLib.errors import STEnhanceError
+
+
+@contextmanager
+def replaced_when_complete(path: Path) -> Iterator[BinaryIO]:
+    """A binary stream that becomes `path` when the block ends well, and nothing otherwise.
+
+    The stream is a hidden file in the same folder, so the last step is one atomic rename.
+
+    Raises:
+        STEnhanceError: the folder is missing or `path` is a folder.
+        OSError: as the system says it (no space left, no permission); `path` is as it was.
+    """
+    path = Path(os.path.realpath(path))  # keeps a symbolic link and replaces what it points to
+    if path.is_dir():
+        raise STEnhanceError("it is a folder; expected the name of a file.")
+    if not path.parent.is_dir():
+        raise STEnhanceError(f"the folder {path.parent} does not exist; make it first.")
+    partial = path.with_name(f".{uuid4().hex}.part")
+    try:
+        with partial.open("xb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
