@@ -66,7 +66,8 @@ def read_sequence(
     """Read all frames of a sequence node; the node, its browser and its proxy stay as they are.
 
     Args:
-        sequence_node: a `vtkMRMLSequenceNode` of scalar volumes; a parent transform is not applied.
+        sequence_node: a `vtkMRMLSequenceNode` of scalar volumes, or the volume in which a browser shows it; a parent
+            transform is not applied.
         allocate: `allocate(shape, dtype)` makes the (T, K, J, I) float32 array into which each frame is copied once,
             for example a memory-mapped file that another process reads.
         frame_duration_ms: overrides the times of the node, in ms between frames.
@@ -75,6 +76,7 @@ def read_sequence(
     Raises:
         STEnhanceError: not a sequence of scalar volumes, empty, or frames that differ in size or geometry.
     """
+    sequence_node, _ = find_sequence(sequence_node)
     volumes = _scalar_volumes(sequence_node)
     matrix = _common_geometry(sequence_node, volumes)
     times_ms, notes = frame_times(sequence_node, frame_duration_ms)
@@ -245,8 +247,6 @@ def _nodes(scene, class_name: str):
 
 
 def _scalar_volumes(sequence_node) -> list:
-    if sequence_node is None or not sequence_node.IsA("vtkMRMLSequenceNode"):
-        sequence_node, _ = find_sequence(sequence_node)
     name, count = sequence_node.GetName(), sequence_node.GetNumberOfDataNodes()
     if count == 0:
         raise STEnhanceError(f"The sequence {name!r} has no frames; expected at least one. Load its images first.")

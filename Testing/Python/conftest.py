@@ -42,3 +42,19 @@ def beating_disc(oblique_matrix) -> ImageSequence:
     slices = np.array([0.6, 1.0, 0.8])[None, :, None, None]
     frames = (100 * disc[:, None] * slices).astype(np.float32)
     return ImageSequence(frames, oblique_matrix, 50.0 * np.arange(8), periodic=True, name="beating disc")
+
+
+@pytest.fixture
+def mrml_scene(capfd):
+    """A fresh MRML scene as Slicer opens it; what VTK observers complain about, and would swallow, fails the test."""
+    pytest.importorskip("slicer", reason="slicer-core is not installed: no MRML scene to test on")
+    from vtkmodules.vtkCommonCore import vtkOutputWindow, vtkStringOutputWindow
+
+    from STEnhanceLib import headless
+
+    messages, usual = vtkStringOutputWindow(), vtkOutputWindow.GetInstance()
+    vtkOutputWindow.SetInstance(messages)
+    yield headless.start()
+    vtkOutputWindow.SetInstance(usual)
+    assert messages.GetOutput() == ""
+    assert "Traceback" not in capfd.readouterr().err

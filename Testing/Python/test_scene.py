@@ -1,0 +1,221 @@
+"""MRML scenes: what the user loaded is read exactly, and stays as it was."""
+
+from __future__ import annotations
+
+import resource
+
+import numpy as np
+import pytest
+
+from STEnhanceLib.errors import STEnhanceError
+from STEnhanceLib.scene import add_sequence, find_sequence, load_scene, read_sequence, save_scene
+
+
+def sequence_node_of(scene, volumes, index_values, unit="ms"):
+    node = scene.AddNewNodeByClass("vtkMRMLSequenceNode", "made by hand")
+    node.SetIndexUnit(unit)
+    for volume, value in zip(volumes, index_values, strict=True):
+        node.SetDataNodeAtValue(volume, value)
+    return node
+
+
+def volume_of(voxels, class_name="vtkMRMLScalarVolumeNode", ijk_to_ras=None):
+    import slicer
+
+    volume = getattr(slicer, class_name)()
+    slicer.util.updateVolumeFromArray(volume, voxels)
+    if ijk_to_ras is not None:
+        volume.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(ijk_to_ras))
+    return volume
+
+
+@pytest.fixture
+def ramp():
+    return np.arange(2 * 3 * 4, dtype=np.int16).reshape(2, 3, 4)
+
+
+def test_a_sequence_comes_back_as_it_went_in(mrml_scene, beating_disc):
+    node = add_sequence(beating_disc)
+    back = read_sequence(node)
+    assert np.array_equal(back.frames, beating_disc.frames)
+    assert np.abs(back.ijk_to_ras - beating_disc.ijk_to_ras).max() <= 1e-9
+    assert np.array_equal(back.times_ms, beating_disc.times_ms)
+    assert (back.periodic, back.name, back.notes) == (True, "beating disc", ())
+
+
+def test_irregular_times_half_a_millisecond_apart_stay_apart(mrml_scene, beating_disc):
+    times = np.array([0.0, 0.5, 1.0, 31.625, 63.25, 94.0 + 1 / 3, 500.5, 501.0])
+    sequence = type(beating_disc)(beating_disc.frames, beating_disc.ijk_to_ras, times)
+    assert np.array_equal(read_sequence(add_sequence(sequence)).times_ms, times)
+
+
+def test_reading_copies_each_frame_once_into_memory_of_the_caller(mrml_scene, ramp):
+    node = sequence_node_of(mrml_scene, [volume_of(ramp), volume_of(ramp + 1)], ["0", "40"])
+    given = []
+
+    def allocate(shape, dtype):
+        given.append(np.zeros(shape, dtype))
+        return given[-1]
+
+    sequence = read_sequence(node, allocate)
+    assert len(given) == 1
+    assert np.shares_memory(sequence.frames, given[0])
+    assert sequence.frames.dtype == np.float32
+    assert np.array_equal(sequence.frames, [ramp, ramp + 1])
+
+
+def test_a_proxy_volume_stands_for_its_sequence(mrml_scene, beating_disc):
+    node = add_sequence(beating_disc)
+    browser = find_sequence(node)[1]
+    assert find_sequence(browser.GetProxyNode(node)) == (node, browser)
+    assert len(read_sequence(browser.GetProxyNode(node))) == 8
+
+
+@pytest.mark.parametrize(("unit", "values", "times"), [
+    ("ms", ("0", "31.6", "63.2"), (0, 31.6, 63.2)),
+    ("s", ("0.000", "0.032", "0.063"), (0, 32, 63)),
+])  # fmt: skip
+def test_index_values_are_read_in_their_unit(mrml_scene, ramp, unit, values, times):
+    sequence = read_sequence(sequence_node_of(mrml_scene, [volume_of(ramp)] * 3, values, unit))
+    assert np.allclose(sequence.times_ms, times, rtol=0, atol=1e-9)
+    assert not any("assumed" in note and "between frames" in note for note in sequence.notes)
+
+
+def test_frame_numbers_give_assumed_times_and_say_so(mrml_scene, ramp):
+    node = sequence_node_of(mrml_scene, [volume_of(ramp)] * 3, ["0", "1", "2"], unit="")
+    assumed = read_sequence(node)
+    assert np.array_equal(assumed.times_ms, (0, 40, 80))
+    assert any("assumed 40 ms" in note for note in assumed.notes)
+    told = read_sequence(node, frame_duration_ms=25.0, periodic=True)
+    assert np.array_equal(told.times_ms, (0, 25, 50))
+    assert told.periodic
+    assert told.notes == ()
+
+
+def test_whole_seconds_are_doubted(mrml_scene, ramp):
+    node = sequence_node_of(mrml_scene, [volume_of(ramp)] * 3, ["0", "1", "2"], unit="s")
+    assert any("may be frame numbers" in note for note in read_sequence(node).notes)
+
+
+def test_times_of_multi_volume_importer_are_found(mrml_scene, ramp):
+    node = sequence_node_of(mrml_scene, [volume_of(ramp)] * 3, ["0", "1", "2"], unit="")
+    node.SetAttribute("MultiVolume.FrameLabels", "12.5,44,75.5")
+    node.SetAttribute("MultiVolume.FrameIdentifyingDICOMTagName", "TriggerTime")
+    node.SetAttribute("MultiVolume.FrameIdentifyingDICOMTagUnits", "ms")
+    assert np.array_equal(read_sequence(node).times_ms, (12.5, 44, 75.5))
+    node.SetAttribute("MultiVolume.FrameIdentifyingDICOMTagName", "EchoTime")  # in ms, but no time between frames
+    assert np.array_equal(read_sequence(node).times_ms, (0, 40, 80))
+
+
+def test_trigger_times_are_finer_than_a_rounded_index(mrml_scene, ramp):
+    volumes = [volume_of(ramp) for _ in range(3)]
+    for volume, trigger in zip(volumes, ("0", "31.6", "63.2"), strict=True):
+        volume.SetAttribute("DICOM.triggerTime", trigger)
+    node = sequence_node_of(mrml_scene, volumes, ["0.000", "0.032", "0.063"], unit="s")
+    assert np.array_equal(read_sequence(node).times_ms, (0, 31.6, 63.2))
+
+
+def test_a_single_frame_can_be_read(mrml_scene, ramp):
+    assert len(read_sequence(sequence_node_of(mrml_scene, [volume_of(ramp)], ["0"]))) == 1
+
+
+def test_nothing_selected_is_a_clear_error(mrml_scene):
+    with pytest.raises(STEnhanceError, match="No sequence is selected"):
+        read_sequence(None)
+
+
+def test_a_volume_without_a_sequence_is_a_clear_error(mrml_scene, ramp):
+    volume = mrml_scene.AddNode(volume_of(ramp))
+    with pytest.raises(STEnhanceError, match="belongs to no sequence"):
+        find_sequence(volume)
+
+
+def test_an_empty_sequence_is_a_clear_error(mrml_scene):
+    with pytest.raises(STEnhanceError, match="has no frames"):
+        read_sequence(mrml_scene.AddNewNodeByClass("vtkMRMLSequenceNode"))
+
+
+def test_colour_images_labels_and_transforms_are_refused(mrml_scene, ramp):
+    import slicer
+
+    colour = np.zeros((2, 3, 4, 3), np.uint8)
+    for wrong in (
+        volume_of(colour, "vtkMRMLVectorVolumeNode"),
+        volume_of(ramp, "vtkMRMLLabelMapVolumeNode"),
+        slicer.vtkMRMLLinearTransformNode(),
+        slicer.vtkMRMLScalarVolumeNode(),  # without voxels
+    ):
+        with pytest.raises(STEnhanceError, match="expected greyscale volumes"):
+            read_sequence(sequence_node_of(mrml_scene, [wrong], ["0"]))
+
+
+def test_frames_of_another_size_or_place_are_refused(mrml_scene, ramp, oblique_matrix):
+    moved = oblique_matrix.copy()
+    moved[0, 3] += 0.5
+    first = volume_of(ramp, ijk_to_ras=oblique_matrix)
+    for other in (volume_of(ramp[:, :2], ijk_to_ras=oblique_matrix), volume_of(ramp, ijk_to_ras=moved)):
+        with pytest.raises(STEnhanceError, match=r"Frame 2 .* expected one grid"):
+            read_sequence(sequence_node_of(mrml_scene, [first, other], ["0", "40"]))
+
+
+def test_a_saved_scene_comes_back_with_sequence_browser_and_provenance(mrml_scene, beating_disc, tmp_path):
+    from STEnhanceLib import headless
+
+    node = add_sequence(type(beating_disc)(beating_disc.frames, beating_disc.ijk_to_ras, beating_disc.times_ms,
+                                           True, "cine", (), {"STEnhance.Method": "b-spline"}))  # fmt: skip
+    before = (node.GetStorageNode(), mrml_scene.GetURL())
+    path = save_scene(tmp_path / "scene.mrb")
+    assert before[1] == mrml_scene.GetURL()
+    assert [file.name for file in tmp_path.iterdir()] == ["scene.mrb"]
+
+    other = headless.new_host()
+    load_scene(path, other.scene)
+    loaded = other.scene.GetFirstNodeByName("cine")
+    assert loaded.GetStorageNode().GetFileName().endswith(".seq.nrrd")
+    back = read_sequence(loaded)
+    assert np.array_equal(back.frames, beating_disc.frames)
+    assert np.abs(back.ijk_to_ras - beating_disc.ijk_to_ras).max() <= 1e-6
+    assert np.array_equal(back.times_ms, beating_disc.times_ms)
+    assert back.periodic
+    assert back.attributes["STEnhance.Method"] == "b-spline"
+    browser = find_sequence(loaded)[1]
+    assert browser.GetMasterSequenceNode() is loaded
+    assert browser.GetProxyNode(loaded).GetImageData().GetDimensions() == (48, 40, 3)
+
+
+def test_a_failed_save_leaves_the_old_file_and_nothing_else(beating_disc, tmp_path):
+    """Without the fixture that watches VTK, which has reason to complain here."""
+    pytest.importorskip("slicer")
+    from STEnhanceLib import headless
+
+    headless.start()
+    add_sequence(beating_disc)
+    target = tmp_path / "scene.mrb"
+    target.write_text("the old one")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))  # as if the disk were full
+    try:
+        with pytest.raises(STEnhanceError, match="could not be written"):
+            save_scene(target)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert target.read_text() == "the old one"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize(("path", "complaint"), [("scene.nii", r"ends in \.mrb"), ("nowhere/scene.mrb", "not exist")])
+def test_a_wrong_path_is_refused_before_anything_is_written(mrml_scene, tmp_path, path, complaint):
+    with pytest.raises(STEnhanceError, match=complaint):
+        save_scene(tmp_path / path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_no_scene_is_refused(tmp_path):
+    pytest.importorskip("slicer")
+    from STEnhanceLib import headless
+
+    with pytest.raises(STEnhanceError, match="does not exist"):
+        load_scene(tmp_path / "missing.mrb", headless.new_host().scene)
+    (tmp_path / "text.mrb").write_text("no zip")
+    with pytest.raises(STEnhanceError, match="could not be read"):
+        load_scene(tmp_path / "text.mrb", headless.new_host().scene)
