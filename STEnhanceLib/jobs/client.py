@@ -24,7 +24,7 @@ from STEnhanceLib.sequence import ImageSequence
 
 logger = logging.getLogger(__name__)
 
-CANCEL_PATIENCE_S = 0.7  # how long a cancelled method may take to finish its frame before its process is killed
+CANCEL_PATIENCE_S = 0.7
 
 
 class Worker:
@@ -142,7 +142,7 @@ class Worker:
             if self._process.has_ended:
                 self._bury(f"The worker process ended unexpectedly ({self._process.how_it_ended()}).")
             elif self._current is not None and self._current._out_of_patience:
-                logger.info("worker %d killed: its method did not stop in %g s", self.pid, CANCEL_PATIENCE_S)
+                logger.info("worker %d ends: its method did not stop in time", self.pid)
                 self._bury("Its method did not stop.")
         if self._current is not None and self._current.done:
             self._current = None
@@ -169,6 +169,7 @@ class Worker:
             job._finish(Cancelled())
         elif self._process is not None:
             self._process.send(cancel=job._number)
+            self._advance()
 
 
 class Job:
@@ -189,7 +190,7 @@ class Job:
         self._order: dict[str, Any] = {}
         self._inputs: list[np.ndarray] = []  # held until the end, because their files live as long as they do
         self._events: deque[Event] = deque()
-        self._cancelled_at: float | None = None
+        self._patience_ends: float | None = None
         self._plan: Planned | None = None
         self._frames: np.ndarray | None = None
         self._unsupported: np.ndarray | None = None
@@ -211,10 +212,15 @@ class Job:
             if not events:
                 time.sleep(0.005)
 
-    def cancel(self) -> None:
-        """Give the job up: no more frames come, and `Cancelled` within a second, whatever the method is doing."""
-        if not self.done and self._cancelled_at is None:
-            self._cancelled_at = time.monotonic()
+    def cancel(self, patience_s: float = CANCEL_PATIENCE_S) -> None:
+        """Give the job up: no more frames come, and `Cancelled` within a second, whatever the method is doing.
+
+        Args:
+            patience_s: how long the method may take to finish its frame before its process is killed, which needs
+                further calls of `poll`; with 0 the job has ended on return.
+        """
+        if not self.done:
+            self._patience_ends = time.monotonic() + patience_s
             self._events.clear()
             self._worker._withdraw(self)
 
@@ -235,7 +241,7 @@ class Job:
 
     @property
     def _out_of_patience(self) -> bool:
-        return self._cancelled_at is not None and time.monotonic() > self._cancelled_at + CANCEL_PATIENCE_S
+        return self._patience_ends is not None and time.monotonic() >= self._patience_ends
 
     def _take(self, message: dict[str, Any]) -> None:
         """Turn an answer of the worker into an event."""
@@ -248,12 +254,12 @@ class Job:
                 if message["details"]:
                     logger.error("%s", message["details"])
                 self._finish(Failed(message["message"]))
-            case "planned" if self._cancelled_at is None:
+            case "planned" if self._patience_ends is None:
                 self._frames = voxels.delete_with(voxels.open_read_only(self._result_path), self._result_path)
                 grid = messages.decode_grid(message["grid"])
                 self._plan = Planned(grid, tuple(message["notes"]), message["attributes"])
                 self._events.append(self._plan)
-            case "frame" if self._cancelled_at is None:
+            case "frame" if self._patience_ends is None:
                 self._events.append(self._frame(message["index"], message["seconds"], message["unsupported"]))
 
     def _frame(self, index: int, seconds: float, unsupported: float | str | None) -> FrameReady:
@@ -271,7 +277,7 @@ class Job:
         return FrameReady(index, count, self._frames[index], unsupported, seconds, remaining)
 
     def _finish(self, ending: Event) -> None:
-        if self._cancelled_at is not None:
+        if self._patience_ends is not None:
             ending = Cancelled()  # even if the worker was faster
         self.done = True
         self._ending = ending

@@ -109,7 +109,10 @@ class _Worker:
         enhancement = run.enhance(method, sequence, parameters, prior=prior, kspace=kspace)
         self._stop_if_cancelled(order)
         result = _Result(order, enhancement)
-        attributes = dict(run.provenance(method, parameters, enhancement.notes))
+        attributes = {
+            **run.provenance(method, parameters, (*sequence.notes, *enhancement.notes)),
+            "STEnhance.Input": sequence.name,
+        }
         grid = messages.encode_grid(enhancement.grid)
         self._say(job=order["run"], event="planned", grid=grid, notes=enhancement.notes, attributes=attributes)
         with contextlib.closing(enhancement.frames) as frames:
@@ -161,9 +164,9 @@ def _keep_pipes_to_ourselves() -> tuple[BinaryIO, BinaryIO]:
 def _read_kspace(path: str | None):
     if path is None:
         return None
-    from STEnhanceLib.acquisition.kspace import read_kspace
+    from STEnhanceLib.acquisition.kspace import KSpace
 
-    return read_kspace(Path(path))
+    return KSpace.load(Path(path))
 
 
 def _sentence(method_key: str, error: Exception) -> str:

@@ -74,7 +74,8 @@ def test_a_job_gives_what_the_method_gives_in_this_process(worker, beating_disc)
     assert np.array_equal(planned.grid.times_ms, expected.grid.times_ms)
     assert planned.grid.periodic == expected.grid.periodic
     assert planned.notes == expected.notes
-    assert planned.attributes == run.provenance(method, parameters, expected.notes)
+    provenance = run.provenance(method, parameters, expected.notes)
+    assert planned.attributes == {**provenance, "STEnhance.Input": "beating disc"}
     assert [frame.index for frame in frames] == list(range(len(expected.grid)))
     for frame, same in zip(frames, expected.frames, strict=True):
         assert np.array_equal(frame.voxels, same.voxels)
@@ -178,6 +179,16 @@ def test_cancelling_a_method_that_never_ends_takes_less_than_a_second(worker, be
     assert list(job) == [Cancelled()]
     assert time.monotonic() - start < 1
     assert not stuck.is_running()
+
+
+def test_cancelling_without_patience_has_ended_on_return(worker, beating_disc):
+    job = worker.submit("test-copy", {"then": "never end", "after": 1}, beating_disc)
+    wait_for_a_frame(job)
+    stuck = psutil.Process(worker.pid)
+    job.cancel(patience_s=0)
+    assert job.done
+    assert not stuck.is_running()
+    assert job.poll() == [Cancelled()]
 
 
 def test_a_killed_worker_is_one_clear_sentence(worker, beating_disc):

@@ -1,0 +1,172 @@
+"""`SceneRun`: enhances a sequence of the scene in a worker process and publishes the result beside it as it comes."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from STEnhanceLib.errors import STEnhanceError
+from STEnhanceLib.jobs import Cancelled, Event, Failed, Finished, FrameReady, Job, Planned, Worker
+from STEnhanceLib.publication import Publication
+from STEnhanceLib.scene import find_sequence, read_sequence
+from STEnhanceLib.sequence import ImageSequence
+
+logger = logging.getLogger(__name__)
+
+PUBLISHING_S_PER_POLL = 0.05  # a method may be faster than publishing; the application stays fluent all the same
+
+
+class SceneRun:
+    """One run from a sequence node to a sequence node; a timer calls `poll` until it is `done`.
+
+    A run that fails or is cancelled leaves the scene as it was before.
+
+    Attributes:
+        done: the run has ended.
+        error: why it failed, one sentence or two for the user; None otherwise.
+        cancelled: the user gave it up.
+        count: frames of the whole result; 0 until the method has planned it.
+        finished_frames: frames of the result that are in the scene.
+        remaining_s: estimated seconds until the last frame; NaN while unknown.
+        publication: the nodes of the result, see `publication.Publication`; None until the method has planned it.
+        notes: what had to be assumed about the input and what the method assumed.
+    """
+
+    def __init__(
+        self,
+        worker: Worker,
+        input_node,
+        method_key: str,
+        settings: Mapping[str, Any],
+        *,
+        name: str,
+        frame_duration_ms: float | None = None,
+        periodic: bool | None = None,
+        prior: ImageSequence | None = None,
+        kspace_path: Path | None = None,
+    ):
+        """Read the input and hand it to the worker.
+
+        Args:
+            worker: see `jobs.Worker`.
+            input_node: the sequence node, or the volume in which a browser shows it.
+            method_key: see `methods.find_method`.
+            settings: see `methods.parse_parameters`.
+            name: what the result will be called in the scene.
+            frame_duration_ms: see `scene.read_sequence`.
+            periodic: see `scene.read_sequence`.
+            prior: see `methods.run.enhance`.
+            kspace_path: file of the measurement, for methods that need k-space.
+
+        Raises:
+            STEnhanceError: the node is no sequence of greyscale volumes, or the disk is full.
+        """
+        self.done, self.error, self.cancelled = False, None, False
+        self.count = self.finished_frames = 0
+        self.remaining_s = math.nan
+        self._input_node, _ = find_sequence(input_node)
+        sequence = read_sequence(
+            self._input_node, worker.allocate, frame_duration_ms=frame_duration_ms, periodic=periodic
+        )
+        self.notes = sequence.notes
+        self._input_times_ms = sequence.times_ms
+        self._name = name
+        self._keep_partial = False
+        self.publication: Publication | None = None
+        self._job: Job = worker.submit(method_key, settings, sequence, prior, kspace_path)
+        self._events: deque[Event] = deque()
+
+    @property
+    def result(self):
+        """The `vtkMRMLSequenceNode` of the result; None before the first frame and when there is none to keep."""
+        return None if self.publication is None else self.publication.sequence
+
+    def poll(self) -> None:
+        """Publish what has come since the last call; returns within about `PUBLISHING_S_PER_POLL`."""
+        if self.done:
+            return
+        self._events.extend(self._job.poll())
+        end = time.monotonic() + PUBLISHING_S_PER_POLL
+        try:
+            while self._events and time.monotonic() < end:
+                self._handle(self._events.popleft())
+        except STEnhanceError as error:
+            self._fail(str(error))
+        except Exception:
+            self._fail("The result could not be put into the scene; the log has the details to report.")
+            raise
+
+    def wait(self):
+        """Poll until the run is done, outside an event loop.
+
+        Returns:
+            The `vtkMRMLSequenceNode` of the result.
+
+        Raises:
+            STEnhanceError: the run failed or was cancelled.
+        """
+        while not self.done:
+            self.poll()
+            time.sleep(0.002)
+        if self.error or self.cancelled:
+            raise STEnhanceError(self.error or "The run was cancelled.")
+        return self.result
+
+    def cancel(self, keep_partial: bool = False) -> None:
+        """Give the run up; within a second it is `done`, and the finished frames stay if the user wants them."""
+        if not self.done:
+            self._keep_partial = keep_partial
+            if not keep_partial:
+                self._events.clear()
+            self._job.cancel()
+
+    def abandon(self) -> None:
+        """Cancel without waiting for the worker; on return the scene is as it was, as a scene about to close needs."""
+        if not self.done:
+            self._job.cancel(patience_s=0)
+            self.cancelled = True
+            self._take_back()
+            self._end()
+
+    def _handle(self, event: Event) -> None:
+        match event:
+            case Planned():
+                self.count = len(event.grid)
+                self.notes += event.notes
+                self.publication = Publication(
+                    self._input_node, event.grid, self._name, event.attributes, input_times_ms=self._input_times_ms
+                )
+            case FrameReady():
+                self.publication.add_frame(event.voxels, event.unsupported)
+                self.finished_frames, self.remaining_s = event.index + 1, event.remaining_s
+            case Finished():
+                self.publication.finish()
+                self._end()
+            case Failed():
+                self._fail(event.message)
+            case Cancelled():
+                self.cancelled = True
+                self._take_back(self._keep_partial)
+                self._end()
+
+    def _fail(self, message: str) -> None:
+        logger.warning("%s", message)
+        self._job.cancel(patience_s=0)
+        self.error = message
+        self._take_back()
+        self._end()
+
+    def _take_back(self, keep_partial: bool = False) -> None:
+        if self.publication is not None:
+            self.publication.cancel(keep_partial)
+        self.finished_frames = self.finished_frames if keep_partial else 0
+
+    def _end(self) -> None:
+        self.done = True
+        self._events.clear()
+        self._job = None  # its files go with it

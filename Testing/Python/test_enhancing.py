@@ -1,0 +1,151 @@
+"""From a sequence node through the worker to a sequence node: what is in the scene while a run is at work and after."""
+
+from __future__ import annotations
+
+import gc
+import re
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+pytest.importorskip("slicer", reason="slicer-core is not installed: no MRML scene to publish to")
+
+from STEnhanceLib import headless, methods, scene
+from STEnhanceLib.enhancing import SceneRun
+from STEnhanceLib.errors import STEnhanceError
+from STEnhanceLib.jobs import Worker
+from STEnhanceLib.methods import run
+
+SCRIPT = (str(Path(__file__).with_name("worker_of_test_jobs.py")),)
+
+
+@pytest.fixture(scope="module")
+def worker():
+    with Worker(script=SCRIPT) as warm:
+        yield warm
+
+
+@pytest.fixture
+def input_node(beating_disc):
+    headless.start()
+    return scene.add_sequence(beating_disc)
+
+
+def everything_in(node) -> tuple[str, bytes]:
+    """All nodes of the scene as they would be saved, and the voxels of a sequence."""
+    mrml = node.GetScene()
+    mrml.SetSaveToXMLString(1)
+    mrml.Commit()
+    # A browser keeps the settings of a sequence that was removed from it; nothing refers to them.
+    saved = re.sub(r'SynchronizationPropertiesMap[1-9]\d*="[^"]*"', "", mrml.GetSceneXMLString())
+    return " ".join(saved.split()), scene.read_sequence(node).frames.tobytes()
+
+
+def start_and_publish(worker, node, frames: int, **settings) -> SceneRun:
+    enhancing = SceneRun(worker, node, "test-copy", settings, name="result")
+    while enhancing.finished_frames < frames:
+        enhancing.poll()
+        assert not enhancing.done, enhancing.error
+    return enhancing
+
+
+def poll_until_done(enhancing) -> None:
+    while not enhancing.done:
+        enhancing.poll()
+
+
+def files_of(worker) -> list[Path]:
+    gc.collect()
+    return list(worker._folder.iterdir())
+
+
+def test_the_result_in_the_scene_is_what_the_method_gives(worker, input_node, beating_disc):
+    method = methods.find_method("linear")
+    parameters = methods.parse_parameters(method, {"factor": 2})
+    given = scene.read_sequence(input_node)
+    expected = run.enhance_all(method, given, parameters)
+    before = given.frames.tobytes()
+    enhancing = SceneRun(worker, input_node, "linear", {"factor": 2}, name="denser")
+    node = enhancing.wait()
+    result = scene.read_sequence(node)
+    assert node.GetName() == "denser"
+    assert np.array_equal(result.frames, expected.frames)
+    assert np.allclose(result.ijk_to_ras, expected.ijk_to_ras, atol=1e-9)
+    assert np.array_equal(result.times_ms, expected.times_ms)
+    assert result.attributes["STEnhance.Method"] == "linear"
+    assert result.attributes["STEnhance.Input"] == "beating disc"
+    assert result.attributes["STEnhance.Assumed"] == expected.attributes["STEnhance.Assumed"]
+    assert scene.read_sequence(input_node).frames.tobytes() == before
+    assert enhancing.count == enhancing.finished_frames == len(expected)
+    assert files_of(worker) == []
+
+
+def test_the_first_frame_is_in_the_scene_before_the_second_is_computed(worker, input_node):
+    enhancing = start_and_publish(worker, input_node, frames=1, seconds=0.3)
+    assert enhancing.result.GetNumberOfDataNodes() == 1
+    assert enhancing.finished_frames == 1
+    assert 1 < enhancing.remaining_s < 4
+    enhancing.cancel()
+    poll_until_done(enhancing)
+
+
+def test_a_worker_killed_in_the_middle_leaves_the_scene_as_before_and_the_next_run_works(worker, input_node):
+    before = everything_in(input_node)
+    enhancing = start_and_publish(worker, input_node, frames=2, seconds=0.2)
+    psutil.Process(worker.pid).kill()
+    poll_until_done(enhancing)
+    assert "ended unexpectedly (killed" in enhancing.error
+    assert enhancing.result is None
+    assert everything_in(input_node) == before
+    assert files_of(worker) == []
+    node = SceneRun(worker, input_node, "test-copy", {}, name="again").wait()
+    assert scene.read_sequence(node).frames.tobytes() == before[1]
+
+
+@pytest.mark.parametrize("way", ["cancel", "abandon"])
+def test_giving_up_leaves_the_scene_as_before(worker, input_node, way):
+    before = everything_in(input_node)
+    enhancing = start_and_publish(worker, input_node, frames=2, seconds=0.1)
+    getattr(enhancing, way)()
+    assert enhancing.done == (way == "abandon")
+    poll_until_done(enhancing)
+    assert enhancing.cancelled
+    assert enhancing.error is None
+    assert everything_in(input_node) == before
+
+
+def test_cancelling_can_keep_the_finished_frames(worker, input_node, beating_disc):
+    enhancing = start_and_publish(worker, input_node, frames=2, seconds=0.1)
+    enhancing.cancel(keep_partial=True)
+    poll_until_done(enhancing)
+    kept = scene.read_sequence(enhancing.result)
+    assert 2 <= len(kept) == enhancing.finished_frames < len(beating_disc)
+    assert np.array_equal(kept.frames, beating_disc.frames[: len(kept)])
+
+
+def test_a_method_that_fails_on_a_later_frame_leaves_the_scene_as_before(worker, input_node):
+    before = everything_in(input_node)
+    with pytest.raises(STEnhanceError, match="The frames are too dark"):
+        SceneRun(worker, input_node, "test-copy", {"then": "refuse", "after": 5}, name="result").wait()
+    assert everything_in(input_node) == before
+
+
+def test_an_input_removed_while_the_run_is_at_work_is_an_error_and_leaves_no_result(worker, input_node):
+    mrml = input_node.GetScene()
+    enhancing = start_and_publish(worker, input_node, frames=1, seconds=0.1)
+    mrml.RemoveNode(input_node)
+    poll_until_done(enhancing)
+    assert "removed from the scene" in enhancing.error
+    assert mrml.GetNumberOfNodesByClass("vtkMRMLSequenceNode") == 0
+    assert files_of(worker) == []
+
+
+def test_two_runs_at_once_are_both_published(worker, input_node, beating_disc):
+    runs = [SceneRun(worker, input_node, "test-copy", {"seconds": 0.01}, name=name) for name in ("one", "two")]
+    while not all(enhancing.done for enhancing in runs):
+        for enhancing in runs:
+            enhancing.poll()
+    for enhancing in runs:
+        assert np.array_equal(scene.read_sequence(enhancing.result).frames, beating_disc.frames)
