@@ -199,7 +199,7 @@ def _show_scores(results, reference) -> None:
     rows = []
     for result in results:
         try:
-            rows.append((result.name, score(result, reference).whole.means()))
+            rows.append((result.name, score(result, reference)))
         except STEnhanceError as error:
             terminal.show_notes((f"{result.name} was not measured. {error}",))
     terminal.show_scores(rows)

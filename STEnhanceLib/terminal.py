@@ -14,13 +14,14 @@ from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from STEnhanceLib.evaluation.metrics import Scores
 from STEnhanceLib.methods.declaration import Method
 from STEnhanceLib.sequence import ImageSequence
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
-_DIGITS = {"psnr": 2, "ssim": 4, "nrmse": 4, "mae": 5}
+_DIGITS = {"psnr": 2, "ssim": 4, "nrmse": 4}
 
 
 def start_logging(verbose: bool) -> None:
@@ -103,21 +104,27 @@ def show_method(method: Method) -> None:
     for field in dataclasses.fields(method.parameters):
         limits = field.metadata
         low, high = limits["minimum"], limits["maximum"]
-        span = ", ".join(map(str, limits["choices"] or ())) or (f"{low} … {high}" if low is not None else "")
+        span = ", ".join(map(str, limits["choices"] or ()))
+        if low is not None or high is not None:
+            span = f"{'' if low is None else low} … {'' if high is None else high}".strip()
         table.add_row(field.name, str(field.default), f"{span} {limits['unit']}".strip(), limits["help"])
     out.print(table)
 
 
-def show_scores(rows: list[tuple[str, dict[str, float]]]) -> None:
-    """Metrics of sequences against a reference, by the name of the sequence."""
+def show_scores(rows: list[tuple[str, Scores]], title: str = "Against the reference") -> None:
+    """Metrics of sequences, by their names."""
     if not rows:
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("Against the reference", overflow="fold")
-    for heading in ("PSNR / dB", "SSIM", "NRMSE", "MAE"):
-        table.add_column(heading, justify="right")
-    for name, means in rows:
-        table.add_row(name, *(f"{means[key]:.{digits}f}" for key, digits in _DIGITS.items()))
+    table.add_column(title, overflow="fold", min_width=34)
+    parts = [("", "whole")] + ([("heart ", "box")] if rows[0][1].box is not None else [])
+    for prefix, _part in parts:
+        for heading in ("PSNR / dB", "SSIM", "NRMSE"):
+            table.add_column(prefix + heading, justify="right")
+    for name, scores in rows:
+        means = [getattr(scores, part).means() for _prefix, part in parts]
+        cells = [f"{mean[key]:.{digits}f}" for mean in means for key, digits in _DIGITS.items()]
+        table.add_row(name, *cells)
     out.print(table)
 
 
