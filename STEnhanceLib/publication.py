@@ -23,6 +23,7 @@ from STEnhanceLib.scene import (
 from STEnhanceLib.sequence import Grid
 
 PARTIAL = "STEnhance.Partial"
+_SAVES_CHANGES = "stenhanceSavesChanges"  # node references of a browser: see Publication.finish
 _SAME_MOMENT_MS = 1e-3
 
 
@@ -69,7 +70,7 @@ class Publication:
         times = frame_times(self._input)[0] if input_times_ms is None else np.asarray(input_times_ms)
         self._index_values, self._acquired = _index_values(self._input, times, grid.times_ms)
         self._made_browser = False
-        self._old_master, self._saved_changes = None, []
+        self._old_master = None
 
     def __len__(self) -> int:
         """How many frames have been published."""
@@ -119,13 +120,12 @@ class Publication:
         if not _steps_through(self.sequence, master):
             return
         # A browser that saves changes would insert copies of frames into every sequence that lacks one of the
-        # master's moments, the user's input among them.
+        # master's moments, the user's input among them. It remembers which they were for when the result goes.
+        for sequence in _sequences(self.browser):
+            if self.browser.GetSaveChanges(sequence):
+                self.browser.AddNodeReferenceID(_SAVES_CHANGES, sequence.GetID())
+                self.browser.SetSaveChanges(sequence, False)
         self._old_master = master
-        self._saved_changes = [
-            sequence for sequence in _sequences(self.browser) if self.browser.GetSaveChanges(sequence)
-        ]
-        for sequence in self._saved_changes:
-            self.browser.SetSaveChanges(sequence, False)
         self.browser.SetAndObserveMasterSequenceNodeID(self.sequence.GetID())
 
     def cancel(self, keep_partial: bool = False) -> None:
@@ -139,14 +139,7 @@ class Publication:
         scene, browser = self.sequence.GetScene(), self.browser
         leftovers = _volume_with_helpers(self.proxy)
         if browser.GetScene() is not None:
-            playing, recording = browser.GetPlaybackActive(), browser.GetRecordingActive()
-            self._give_back_master()
-            if self.sequence in _sequences(browser):
-                browser.RemoveSynchronizedSequenceNode(self.sequence.GetID())
-            browser.SetPlaybackActive(playing)  # removing a sequence stops both
-            browser.SetRecordingActive(recording)
-            # The shared display node still holds the result's last image: let the input's proxy take it back.
-            browser.Modified()
+            self._leave_browser()
             if self._made_browser and _sequences(browser) == [self._input]:
                 leftovers = [browser, *leftovers, *_volume_with_helpers(browser.GetProxyNode(self._input))]
         if scene is not None:
@@ -199,16 +192,25 @@ class Publication:
             own_item = hierarchy.GetItemByDataNode(self.proxy) or hierarchy.CreateItem(parent, self.proxy)
             hierarchy.SetItemParent(own_item, parent)
 
-    def _give_back_master(self) -> None:
-        if self.browser.GetMasterSequenceNode() is not self.sequence:
-            return
-        others = [sequence for sequence in _sequences(self.browser) if sequence is not self.sequence]
-        if others:
+    def _leave_browser(self) -> None:
+        browser = self.browser
+        others = [sequence for sequence in _sequences(browser) if sequence is not self.sequence]
+        if browser.GetMasterSequenceNode() is self.sequence and others:
             master = self._old_master if self._old_master in others else others[0]
-            self.browser.SetAndObserveMasterSequenceNodeID(master.GetID())
-            for sequence in self._saved_changes:
-                if sequence in others and not _steps_through(master, sequence):
-                    self.browser.SetSaveChanges(sequence, True)
+            browser.SetAndObserveMasterSequenceNodeID(master.GetID())
+        if self.sequence in _sequences(browser):
+            playing, recording = browser.GetPlaybackActive(), browser.GetRecordingActive()
+            browser.RemoveSynchronizedSequenceNode(self.sequence.GetID())
+            browser.SetPlaybackActive(playing)  # removing a sequence stops both
+            browser.SetRecordingActive(recording)
+        master = browser.GetMasterSequenceNode()
+        for index in reversed(range(browser.GetNumberOfNodeReferences(_SAVES_CHANGES))):
+            sequence = browser.GetNthNodeReference(_SAVES_CHANGES, index)
+            if sequence in others and not _steps_through(master, sequence):
+                browser.SetSaveChanges(sequence, True)
+                browser.RemoveNthNodeReferenceID(_SAVES_CHANGES, index)
+        # The shared display node still holds the result's last image: let the input's proxy take it back.
+        browser.Modified()
 
 
 def _index_values(input_node, input_times_ms, times_ms) -> tuple[list[str], np.ndarray]:
