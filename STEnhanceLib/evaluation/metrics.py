@@ -58,7 +58,11 @@ class Scores:
 
 
 def score(
-    result: ImageSequence, reference: ImageSequence, box: tuple[slice, slice] | None = None, frames=None
+    result: ImageSequence,
+    reference: ImageSequence,
+    box: tuple[slice, slice] | None = None,
+    frames=None,
+    scale: float | None = None,
 ) -> Scores:
     """Compare a result with its reference, frame by frame.
 
@@ -67,6 +71,7 @@ def score(
         reference: sets the scale, with all its frames.
         box: rows and columns (j, i) of the heart box, see `heart_box`.
         frames: indices of the frames to score; None for all.
+        scale: the 99.9th percentile of the whole sequence, where `reference` is only a part of it.
 
     Raises:
         STEnhanceError: the two differ in matrix, geometry (1e-3 mm) or times (1e-3 ms), or the reference is empty.
@@ -74,7 +79,7 @@ def score(
     _check_same_grid(result.grid, reference.grid)
     indices = np.arange(len(reference)) if frames is None else np.asarray(frames, dtype=int)
     reference_voxels, result_voxels = reference.magnitude(), result.magnitude()
-    scale = float(np.percentile(reference_voxels, 99.9))
+    scale = intensity_scale(reference) if scale is None else scale
     if not len(indices) or scale <= 0:
         raise STEnhanceError(
             f"{len(indices)} frames of a reference whose 99.9th percentile is {scale:g} were to be scored; expected at "
@@ -89,6 +94,11 @@ def score(
         if box is not None:
             boxed.append(_score_frame(image[inside], truth[inside]))
     return Scores(_stack(whole), _stack(boxed) if boxed else None, indices, scale)
+
+
+def intensity_scale(reference: ImageSequence) -> float:
+    """The 99.9th percentile of the magnitudes of a sequence: the intensity that counts as 1."""
+    return float(np.percentile(reference.magnitude(), 99.9))
 
 
 def heart_box(centre_xy: tuple[float, float], shape: tuple[int, int, int]) -> tuple[slice, slice]:
