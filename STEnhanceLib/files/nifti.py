@@ -23,7 +23,7 @@ import numpy as np
 
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.files.assumed import NO_TIMES, NOT_A_CYCLE, numbered_times
-from STEnhanceLib.files.voxels import LARGEST_DEFLATE_RATIO, read_frames, write_frames
+from STEnhanceLib.files.voxels import LARGEST_DEFLATE_RATIO, check_size, read_frames, write_frames
 from STEnhanceLib.sequence import ImageSequence
 
 HEADER = np.dtype(
@@ -60,12 +60,12 @@ def read(path: Path) -> ImageSequence:
         except (EOFError, zlib.error) as error:
             raise STEnhanceError("it is cut off or damaged in its header. Copy or export it again.") from error
         shape, dtype = _shape(header), _dtype(header)
+        size = path.stat().st_size
+        check_size(shape, dtype, size * LARGEST_DEFLATE_RATIO if compressed else size - int(header["vox_offset"]))
         matrix, geometry_notes = _ijk_to_ras(header, own)
         times, time_notes = _times_ms(header, own)
-        size = path.stat().st_size
-        most = size * LARGEST_DEFLATE_RATIO if compressed else size - int(header["vox_offset"])
         slope, intercept = _rescale(header)
-        frames, voxel_notes = read_frames(stream, dtype, shape, most, slope=slope, intercept=intercept)
+        frames, voxel_notes = read_frames(stream, dtype, shape, slope=slope, intercept=intercept)
     return ImageSequence(
         frames,
         matrix,

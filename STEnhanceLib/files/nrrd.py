@@ -22,7 +22,7 @@ from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.files.assumed import NOT_A_CYCLE
 from STEnhanceLib.files.nrrd_axes import find_axes, ijk_to_ras, times_ms
 from STEnhanceLib.files.nrrd_header import header_bytes, read_header
-from STEnhanceLib.files.voxels import LARGEST_DEFLATE_RATIO, read_frames, write_frames
+from STEnhanceLib.files.voxels import LARGEST_DEFLATE_RATIO, check_size, read_frames, write_frames
 from STEnhanceLib.sequence import ImageSequence
 
 NAME, NOTES, PERIODIC, VOXELS = "STEnhance.Name", "STEnhance.Notes", "STEnhance.Periodic", "STEnhance.Voxels"
@@ -35,16 +35,16 @@ def read(path: Path) -> ImageSequence:
     with path.open("rb") as stream:
         header = read_header(stream)
         axes = find_axes(header)
-        matrix, geometry_notes = ijk_to_ras(header, axes)
-        times, time_notes = times_ms(header, axes.time)
         dtype = header.dtype
         if axes.is_complex:
             dtype = np.dtype(f"{dtype.byteorder}c{2 * dtype.itemsize}")
         shape = tuple(header.sizes[axis] for axis in (axes.time, *axes.space[::-1]))
         left = path.stat().st_size - stream.tell()
+        check_size(shape, dtype, left * LARGEST_DEFLATE_RATIO if header.compressed else left)
+        matrix, geometry_notes = ijk_to_ras(header, axes)
+        times, time_notes = times_ms(header, axes.time)
         voxels: BinaryIO = gzip.GzipFile(fileobj=stream) if header.compressed else stream
-        most = left * LARGEST_DEFLATE_RATIO if header.compressed else left
-        frames, voxel_notes = read_frames(voxels, dtype, shape, most, time_first=axes.time < axes.space[0])
+        frames, voxel_notes = read_frames(voxels, dtype, shape, time_first=axes.time < axes.space[0])
     kept = header.attributes
     return ImageSequence(
         frames,

@@ -71,8 +71,8 @@ def ijk_to_ras(header: NrrdHeader, axes: Axes) -> tuple[np.ndarray, tuple[str, .
         raise STEnhanceError(f"its space is {space!r}; expected a patient space such as left-posterior-superior.")
     units = {*(header.words("units") or [""] * len(header.sizes))[axes.space[0] : axes.space[2] + 1]}
     units |= set((header.words("space units") or [""])[:3])
-    if not units <= {"", "mm", "millimeter", "millimetre"}:
-        raise STEnhanceError(f"its lengths are in {', '.join(sorted(units))}; expected mm.")
+    if others := units - {"", "mm", "millimeter", "millimetre"}:
+        raise STEnhanceError(f"its lengths are in {', '.join(sorted(others))}; expected mm.")
     directions = [_directions(header)[axis] for axis in axes.space]
     origin = (header.vectors("space origin") or [None])[0]
     if any(direction is None for direction in directions):

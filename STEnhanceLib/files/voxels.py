@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from typing import BinaryIO
 
@@ -13,23 +14,37 @@ LARGEST_DEFLATE_RATIO = 1032
 """No gzip stream unpacks to more than this many times its size, so a header that claims more is wrong."""
 
 
+def check_size(shape: tuple[int, ...], dtype: np.dtype, most_bytes: int) -> None:
+    """Refuse a header that claims more voxels than its file can hold, before anything is allocated for them.
+
+    Args:
+        shape: (T, K, J, I).
+        dtype: of one voxel in the file.
+        most_bytes: how many the rest of the file can possibly hold, see `LARGEST_DEFLATE_RATIO`.
+    """
+    claimed = math.prod(shape) * dtype.itemsize
+    if claimed > most_bytes:
+        raise STEnhanceError(
+            f"its header claims {' × '.join(map(str, shape[::-1]))} voxels ({claimed} bytes), but the file holds at "
+            f"most {most_bytes}; it was cut off or its header is damaged. Copy or export it again."
+        )
+
+
 def read_frames(
     stream: BinaryIO,
     dtype: np.dtype,
     shape: tuple[int, int, int, int],
-    most_bytes: int,
     *,
     time_first: bool = False,
     slope: float = 1.0,
     intercept: float = 0.0,
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Read all voxels.
+    """Read all voxels; `check_size` comes first.
 
     Args:
         stream: at the first voxel.
         dtype: of one voxel in the file, with its byte order; real or complex.
         shape: (T, K, J, I).
-        most_bytes: how many the stream can possibly hold, see `LARGEST_DEFLATE_RATIO`.
         time_first: time runs fastest in the file, instead of slowest.
         slope: `value = slope * stored + intercept`.
         intercept: see `slope`.
@@ -40,12 +55,6 @@ def read_frames(
     Raises:
         STEnhanceError: the stream is shorter than the shape says, or damaged.
     """
-    claimed = int(np.prod(shape, dtype=object)) * dtype.itemsize
-    if claimed > most_bytes:
-        raise STEnhanceError(
-            f"its header claims {_sizes(shape)} voxels ({claimed} bytes), but the file holds at most {most_bytes}; "
-            "it was cut off or its header is damaged. Copy or export it again."
-        )
     frames = np.empty(shape, np.complex64 if dtype.kind == "c" else np.float32)
     # One chunk is one frame, or one slice of all frames where time runs fastest.
     chunks = frames.transpose(1, 2, 3, 0) if time_first else frames
@@ -85,7 +94,3 @@ def _exactly(stream: BinaryIO, count: int) -> bytes:
     if len(got) < count:
         raise STEnhanceError("it ends before its last voxel: it was cut off. Copy or export it again.")
     return got
-
-
-def _sizes(shape: tuple[int, ...]) -> str:
-    return " × ".join(map(str, shape[::-1]))
