@@ -19,9 +19,9 @@ from STEnhanceLib.sequence import ImageSequence
 _SIDE_BY_SIDE = (29, ("Red", "Yellow"))
 _TWO_OVER_TWO = (27, ("Red", "Slice4", "Green", "Yellow"))
 
-# Views of a scene that was never on a screen: about what the layouts give on a 1920×1080 one. Slicer keeps their
-# height in mm and adapts their width, so upright panes would cut the image if they were stored as squares.
-_PANE_SIZES = {29: (640, 760), 27: (640, 400)}
+# Columns and rows in pixels of views that were never on a screen. Slicer keeps the height of a view in mm and adapts
+# its width to the window, so upright panes that were stored as squares would cut the image at both sides.
+_PANE_SIZES = {29: (560, 840), 27: (640, 400)}
 
 _TITLE_HEIGHT, _GAP = 36, 8  # pixels of a picture
 
@@ -134,8 +134,17 @@ def save_comparison(
     return save_scene(path, host.scene)
 
 
-def compared_scene(input: ImageSequence, result: ImageSequence, reference: ImageSequence | None = None):
-    """A private scene with the sequences of a comparison.
+def compared_scene(
+    input: ImageSequence,
+    result: ImageSequence,
+    reference: ImageSequence | None = None,
+    pane_size: tuple[int, int] | None = None,
+):
+    """A private scene with the sequences of a comparison, ready for `arrange`.
+
+    Args:
+        input, result, reference: see `save_comparison`.
+        pane_size: columns and rows of each view in pixels, for `render_comparison`; a usual screen's where not given.
 
     Returns:
         (host, sequence nodes from left to right); see `headless.Host`.
@@ -157,7 +166,7 @@ def compared_scene(input: ImageSequence, result: ImageSequence, reference: Image
     number, tags = _layout_for(nodes)
     host.show_layout(number)
     for tag in tags:
-        host.scene.GetSingletonNode(tag, "vtkMRMLSliceNode").SetDimensions(*_PANE_SIZES[number], 1)
+        host.scene.GetSingletonNode(tag, "vtkMRMLSliceNode").SetDimensions(*(pane_size or _PANE_SIZES[number]), 1)
     return host, nodes
 
 

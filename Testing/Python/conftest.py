@@ -56,5 +56,7 @@ def mrml_scene(capfd):
     vtkOutputWindow.SetInstance(messages)
     yield headless.start()
     vtkOutputWindow.SetInstance(usual)
-    assert messages.GetOutput() == ""
+    # Slicer says this itself whenever it opens a scene with an oblique slice view.
+    known = "invalid orientation preset name: Reformat"
+    assert [text for text in messages.GetOutput().split("\n\n") if text.strip() and known not in text] == []
     assert "Traceback" not in capfd.readouterr().err

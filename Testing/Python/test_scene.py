@@ -214,8 +214,9 @@ def test_a_file_that_is_no_scene_is_refused(tmp_path):
     pytest.importorskip("slicer")
     from STEnhanceLib import headless
 
+    host = headless.new_host()
     with pytest.raises(STEnhanceError, match="does not exist"):
-        load_scene(tmp_path / "missing.mrb", headless.new_host().scene)
+        load_scene(tmp_path / "missing.mrb", host.scene)
     (tmp_path / "text.mrb").write_text("no zip")
     with pytest.raises(STEnhanceError, match="could not be read"):
-        load_scene(tmp_path / "text.mrb", headless.new_host().scene)
+        load_scene(tmp_path / "text.mrb", host.scene)
