@@ -2,28 +2,42 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+import zipfile
+import zlib
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
+from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.sequence import Grid
+
+FORMAT = "STEnhance k-space 1"
 
 
 @dataclass(frozen=True, eq=False)
 class KSpace:
-    """Multi-coil k-space samples of a 2D cine stack, slice by slice.
+    """Multi-coil k-space samples of a 2D cine stack, slice by slice. Immutable.
 
-    Cartesian data have a `mask`, radial data a `trajectory`; exactly one of the two is given.
+    Cartesian data have a `mask`, radial data a `trajectory`; exactly one of the two is given. Both follow the centred,
+    orthonormal Fourier convention: with pixels n_j, n_i counted from pixel (J // 2, I // 2), a sample at (k_j, k_i) is
+    Σ image · sensitivity · exp(−𝑖 (k_j n_j + k_i n_i)) / √(J·I). Noise therefore has one level in both.
 
     Attributes:
-        samples: complex64; Cartesian (T, K, C, J, I) with centred, orthonormal FFT convention and zeros where nothing
-            was measured; radial (T, K, C, S, R) with S spokes of R readout samples.
+        samples: complex64; Cartesian (T, K, C, J, I) with zeros where nothing was measured; radial (T, K, C, S, R)
+            with S spokes of R readout samples.
         coil_sensitivities: (K, C, J, I) complex64, root-sum-of-squares 1 where there is signal.
         grid: of the images that belong to it.
         mask: (T, J) bool, the measured phase-encoding lines of every frame.
         trajectory: (T, S, R, 2) float32, (k_j, k_i) in radians per pixel, −π … π.
         noise_std: standard deviation of the complex noise per real and imaginary part, in units of `samples`;
             NaN where unknown.
+
+    Raises:
+        STEnhanceError: shapes that do not belong together, samples that are NaN or infinite, a frame in which nothing
+            was measured, a mask without the centre of k-space, samples where the mask says that there are none.
     """
 
     samples: np.ndarray
@@ -32,3 +46,165 @@ class KSpace:
     mask: np.ndarray | None = None
     trajectory: np.ndarray | None = None
     noise_std: float = float("nan")
+
+    def __post_init__(self):
+        if (self.mask is None) == (self.trajectory is None):
+            found = "neither" if self.mask is None else "both"
+            raise STEnhanceError(f"K-space came with {found} of mask and trajectory; expected exactly one of the two.")
+        for name, kind in (("samples", np.complex64), ("coil_sensitivities", np.complex64), ("mask", np.bool_),
+                           ("trajectory", np.float32)):  # fmt: skip
+            self._adopt(name, kind)
+        self._check_shapes()
+        if self.mask is not None:
+            self._check_mask()
+        elif np.abs(self.trajectory).max() > np.pi + 1e-4:
+            raise STEnhanceError(
+                f"The trajectory reaches {np.abs(self.trajectory).max():.4g} radians per pixel; expected −π … π. "
+                "Multiply cycles per pixel by 2π."
+            )
+        for frame, samples in enumerate(self.samples):
+            if not samples.any():
+                raise STEnhanceError(f"In frame {frame + 1} of {len(self.samples)} all k-space samples are 0; "
+                                     "expected at least one measured spoke or line. Leave the frame out.")  # fmt: skip
+
+    @property
+    def coils(self) -> int:
+        """Number of receiver coils."""
+        return self.coil_sensitivities.shape[1]
+
+    def save(self, path: str | Path) -> None:
+        """Write an `.npz` file, of the Cartesian samples only the measured lines.
+
+        The file appears complete or not at all. Its arrays are `format`, `samples` (Cartesian: (lines of all frames,
+        K, C, I) in the order of `mask`; radial: as here), `coil_sensitivities`, `mask` or `trajectory`, `noise_std`,
+        and `shape`, `ijk_to_ras`, `times_ms`, `periodic` of the grid.
+
+        Raises:
+            STEnhanceError: the file cannot be written.
+        """
+        path = Path(path)
+        arrays = {
+            "format": np.array(FORMAT),
+            "samples": self.samples,
+            "coil_sensitivities": self.coil_sensitivities,
+            "noise_std": np.array(self.noise_std),
+            "shape": np.array(self.grid.shape),
+            "ijk_to_ras": self.grid.ijk_to_ras,
+            "times_ms": self.grid.times_ms,
+            "periodic": np.array(self.grid.periodic),
+        }
+        if self.mask is not None:
+            arrays |= {"mask": self.mask, "samples": np.moveaxis(self.samples, 3, 1)[self.mask]}
+        else:
+            arrays |= {"trajectory": self.trajectory}
+        temporary = None
+        try:
+            with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", suffix=".part", delete=False) as file:
+                temporary = Path(file.name)
+                np.savez(file, **arrays)
+            temporary.chmod(0o666 & ~_umask())  # a temporary file is private, a result is not
+            temporary.replace(path)
+        except OSError as error:
+            if temporary is not None:
+                temporary.unlink(missing_ok=True)
+            raise STEnhanceError(
+                f"The k-space file {path} could not be written ({error.strerror or error}); nothing was left behind. "
+                "Check the folder and the free space."
+            ) from error
+
+    @classmethod
+    def load(cls, path: str | Path) -> KSpace:
+        """Read what `save` wrote.
+
+        Raises:
+            STEnhanceError: no such file, not a k-space file or damaged, or as the constructor.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                if "format" not in file or str(file["format"]) != FORMAT:
+                    raise STEnhanceError(f"{path} is not a k-space file; expected arrays marked {FORMAT!r}.")
+                arrays = {name: file[name] for name in file.files}
+        except FileNotFoundError:
+            raise STEnhanceError(f"There is no k-space file {path}; expected an .npz file.") from None
+        except (OSError, ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+            raise STEnhanceError(f"{path} is not a k-space file or is damaged ({error}); expected .npz.") from error
+        try:
+            grid = Grid(tuple(arrays["shape"]), arrays["ijk_to_ras"], arrays["times_ms"], bool(arrays["periodic"]))
+            mask, samples = arrays.get("mask"), arrays["samples"]
+            if mask is not None:
+                samples = _unpacked(samples, mask)
+            return cls(samples, arrays["coil_sensitivities"], grid, mask, arrays.get("trajectory"),
+                       float(arrays["noise_std"]))  # fmt: skip
+        except (KeyError, ValueError, TypeError, IndexError) as error:
+            raise STEnhanceError(f"{path} holds arrays that do not belong together ({error}).") from error
+
+    def _adopt(self, name: str, kind: type) -> None:
+        given = getattr(self, name)
+        if given is None:
+            return
+        if np.iscomplexobj(given) and kind is not np.complex64:
+            raise STEnhanceError(f"The {name} of k-space is complex; expected {np.dtype(kind)}.")
+        array = np.asarray(given, kind).view()
+        array.setflags(write=False)
+        if array.size == 0:
+            raise STEnhanceError(
+                f"The {_words(name)} of k-space have shape {array.shape}; expected at least one spoke or line, "
+                "coil and sample in every frame."
+            )
+        # Part by part: a whole stack may have a gigabyte.
+        if not all(np.isfinite(part).all() for part in array):
+            raise STEnhanceError(f"The {_words(name)} of k-space hold NaN or infinite numbers; expected finite ones.")
+        object.__setattr__(self, name, array)
+
+    def _check_shapes(self) -> None:
+        slices, rows, columns = self.grid.shape
+        coils = self.coil_sensitivities.shape[1] if self.coil_sensitivities.ndim == 4 else "C"
+        self._expect("coil sensitivities", self.coil_sensitivities, (slices, coils, rows, columns))
+        if self.mask is not None:
+            self._expect("mask", self.mask, (len(self.grid), rows))
+            self._expect("samples", self.samples, (len(self.grid), slices, coils, rows, columns))
+        else:
+            spokes, readout = self.samples.shape[-2:] if self.samples.ndim == 5 else ("S", "R")
+            self._expect("samples", self.samples, (len(self.grid), slices, coils, spokes, readout))
+            self._expect("trajectory", self.trajectory, (len(self.grid), spokes, readout, 2))
+
+    def _expect(self, what: str, array: np.ndarray, shape: tuple) -> None:
+        if array.shape != shape:
+            k, j, i = self.grid.shape
+            coils = self.coil_sensitivities.shape[1] if self.coil_sensitivities.ndim == 4 else "unknown"
+            raise STEnhanceError(
+                f"The {what} of k-space have shape {array.shape}; expected {tuple(shape)} for {len(self.grid)} frames "
+                f"of {k} slices of {j}×{i} with {coils} coils. Check that all parts are of one scan."
+            )
+
+    def _check_mask(self) -> None:
+        rows = self.mask.shape[1]
+        for frame, (lines, samples) in enumerate(zip(self.mask, self.samples, strict=True)):
+            if not lines[rows // 2]:
+                raise STEnhanceError(
+                    f"The mask of frame {frame + 1} leaves out line {rows // 2}, the centre of k-space; expected it to "
+                    "be measured in every frame. Check whether the mask must be shifted by half its size."
+                )
+            if samples[..., ~lines, :].any():
+                raise STEnhanceError(
+                    f"Frame {frame + 1} has samples on lines that its mask leaves out; expected zeros there. Check "
+                    "that mask and samples are of one scan."
+                )
+
+
+def _unpacked(lines: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """(lines of all frames, K, C, I) back to (T, K, C, J, I), with zeros where nothing was measured."""
+    slices, coils, columns = lines.shape[1:]
+    samples = np.zeros((len(mask), slices, coils, mask.shape[1], columns), np.complex64)
+    np.moveaxis(samples, 3, 1)[mask] = lines
+    return samples
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

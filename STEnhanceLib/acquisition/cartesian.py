@@ -1,0 +1,66 @@
+"""Cartesian cine: masks that interleave over k-space and time, and the operator from images to samples."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import torch
+
+CENTRE_LINES = 8
+
+
+def interleaved_mask(frames: int, rows: int, acceleration: int, centre_lines: int = CENTRE_LINES) -> np.ndarray:
+    """Every `acceleration`-th line, one line further in every frame, and a few centre lines in every frame.
+
+    Frames t … t + acceleration − 1 together measure every line (sheared k-t lattice; Tsao, Boesiger, Pruessmann:
+    k-t BLAST and k-t SENSE, Magn Reson Med 2003; 50:1031-1042). The centre lines lower the net acceleration: with 8 of
+    256 lines, 4× is 3.7× and 8× is 6.6×.
+
+    Returns:
+        (T, J) bool; line J // 2 is the centre of k-space and always measured.
+    """
+    line = np.arange(rows) - rows // 2
+    frame = np.arange(frames)[:, None]
+    centre = (line >= -(centre_lines // 2)) & (line < (centre_lines + 1) // 2) | (line == 0)
+    return ((line - frame) % acceleration == 0) | centre
+
+
+class CartesianOperator:
+    """Images of one slice over time to the measured lines of all coils: y = M F S x.
+
+    Args:
+        mask: (T, J) bool, see `interleaved_mask`.
+        coils: (C, J, I) complex, root-sum-of-squares 1; one coil of ones stands for no coils.
+    """
+
+    weights = 1.0  # all samples count the same; `RadialOperator` has a density
+
+    def __init__(self, mask: torch.Tensor, coils: torch.Tensor):
+        self.coils = coils
+        self._mask = mask[:, None, :, None]
+        # In `normal` the shifts to and from the centre cancel, so the mask is shifted once instead.
+        self._shifted_mask = torch.fft.ifftshift(self._mask, dim=-2)
+
+    def with_coils(self, coils: torch.Tensor) -> CartesianOperator:
+        """The same lines seen by the coils of another slice, (C, J, I)."""
+        other = copy.copy(self)
+        other.coils = coils
+        return other
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """(T, J, I) complex images to (T, C, J, I) samples, zero where nothing is measured."""
+        centred = torch.fft.ifftshift(images[:, None] * self.coils, dim=(-2, -1))
+        return torch.fft.fftshift(torch.fft.fft2(centred, norm="ortho"), dim=(-2, -1)) * self._mask
+
+    def adjoint(self, samples: torch.Tensor) -> torch.Tensor:
+        """(T, C, J, I) samples to (T, J, I): the zero-filled, coil-combined images."""
+        centred = torch.fft.ifftshift(samples * self._mask, dim=(-2, -1))
+        images = torch.fft.fftshift(torch.fft.ifft2(centred, norm="ortho"), dim=(-2, -1))
+        return (images * self.coils.conj()).sum(1)
+
+    def normal(self, images: torch.Tensor) -> torch.Tensor:
+        """`adjoint(forward(images))`, by transforms along the phase-encoding direction only."""
+        # The mask is the same along a line, where the transform and its inverse cancel.
+        spectra = torch.fft.fft(images[:, None] * self.coils, dim=-2) * self._shifted_mask
+        return (torch.fft.ifft(spectra, dim=-2) * self.coils.conj()).sum(1)

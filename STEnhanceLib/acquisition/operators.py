@@ -1,0 +1,100 @@
+"""What all acquisition operators have in common, and data consistency with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import torch
+
+from STEnhanceLib.acquisition.kspace import KSpace
+
+
+class Operator(Protocol):
+    """Images (T, J, I) of one slice over time to the samples of C coils, and back; complex64 on one device.
+
+    `adjoint` belongs to the inner product of samples with `weights`: ⟨forward(x), weights · y⟩ = ⟨x, adjoint(y)⟩.
+    """
+
+    weights: torch.Tensor | float
+    coils: torch.Tensor
+
+    def with_coils(self, coils: torch.Tensor) -> Operator:
+        """The same acquisition seen by other coils, (C, J, I)."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Images to samples."""
+
+    def adjoint(self, samples: torch.Tensor) -> torch.Tensor:
+        """Samples to images."""
+
+    def normal(self, images: torch.Tensor) -> torch.Tensor:
+        """`adjoint(forward(images))`, but faster."""
+
+
+def slice_operators(kspace: KSpace, device: str | torch.device) -> Iterator[tuple[Operator, torch.Tensor]]:
+    """For every slice in order: the density-compensated operator of its acquisition, and its samples (T, C, …)."""
+    from STEnhanceLib.acquisition.cartesian import CartesianOperator
+
+    coils = torch.tensor(kspace.coil_sensitivities, device=device)
+    if kspace.mask is not None:
+        operator: Operator = CartesianOperator(torch.tensor(kspace.mask, device=device), coils[0])
+    else:
+        from STEnhanceLib.acquisition.radial import RadialOperator, ramp_density  # torchkbnufft is for radial data only
+
+        trajectory = torch.tensor(kspace.trajectory, device=device)
+        operator = RadialOperator(trajectory, coils[0], ramp_density(trajectory, kspace.grid.shape[1:]))
+    for index, of_slice in enumerate(coils):
+        yield operator.with_coils(of_slice), torch.tensor(kspace.samples[:, index], device=device)
+
+
+def conjugate_gradient(
+    operator: Operator,
+    samples: torch.Tensor,
+    start: torch.Tensor,
+    strength: float | torch.Tensor,
+    *,
+    iterations: int = 30,
+    tolerance: float = 1e-5,
+) -> torch.Tensor:
+    """Data consistency: the images that balance the measurement against what an enhancer made of it.
+
+    Solves (AᴴA + λ) x = Aᴴy + λ x₀ (Aggarwal, Mani, Jacob: MoDL, IEEE TMI 2019; 38:394-405). Frames are independent and
+    each takes its own step length. With one Cartesian coil AᴴA is a projection, and two steps are the closed form
+    F x = (y + λ F x₀) / (1 + λ) on measured lines.
+
+    Args:
+        operator: A.
+        samples: y, as `operator.forward` returns them.
+        start: x₀, (T, J, I) complex64.
+        strength: λ > 0; small trusts the measurement, large the images.
+        iterations: at most so many steps.
+        tolerance: stop when the residual of every frame is below this fraction of the right-hand side.
+
+    Returns:
+        (T, J, I) complex64; differentiable.
+    """
+    right = operator.adjoint(samples) + strength * start
+    x = start
+    residual = right - operator.normal(x) - strength * x
+    direction = residual
+    energy = _energy(residual)
+    enough = tolerance**2 * _energy(right)
+    for _ in range(iterations):
+        if bool((energy <= enough).all()):
+            break
+        image = operator.normal(direction) + strength * direction
+        step = _ratio(energy, (direction.conj() * image).real.sum((-2, -1), keepdim=True))
+        x = x + step * direction
+        residual = residual - step * image
+        previous, energy = energy, _energy(residual)
+        direction = residual + _ratio(energy, previous) * direction
+    return x
+
+
+def _energy(images: torch.Tensor) -> torch.Tensor:
+    return images.abs().square().sum((-2, -1), keepdim=True)
+
+
+def _ratio(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    return a / b.clamp_min(torch.finfo(b.dtype).tiny)  # a finished frame has 0 / 0: it takes no step

@@ -1,0 +1,224 @@
+"""Makes degraded copies of good sequences: what a scanner would have measured, and what a user would then hold.
+
+The acquisitions in images (s, k, z, t) need numpy and scipy only; those in multi-coil k-space (r, c) need torch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from STEnhanceLib.acquisition import centre_crop
+from STEnhanceLib.acquisition.kspace import KSpace
+from STEnhanceLib.errors import STEnhanceError
+from STEnhanceLib.sequence import ImageSequence
+
+COILS = 8
+NOISE_PERCENT = 1.0
+THICKNESS = 4  # slices of the reference in one of z4
+READOUT_OVERSAMPLING = 2
+
+_SUPER_RESOLUTION, _ARTEFACTS, _TEMPORAL, _JOINT = (
+    "super-resolution", "artefact reduction", "temporal interpolation", "joint",
+)  # fmt: skip
+
+
+class Acquisition(NamedTuple):
+    """What a simulated acquisition is for, and what it does.
+
+    Attributes:
+        task: the value of `methods.Task` that undoes it, or "joint".
+        summary: one line.
+    """
+
+    task: str
+    summary: str
+
+
+ACQUISITIONS: dict[str, Acquisition] = {
+    "s2": Acquisition(_SUPER_RESOLUTION, "in-plane k-space centre crop to 1/2 per axis"),
+    "s4": Acquisition(_SUPER_RESOLUTION, "in-plane k-space centre crop to 1/4 per axis"),
+    "k10": Acquisition(_SUPER_RESOLUTION, "in-plane k-space centre crop to 10 % of the samples"),
+    "k6": Acquisition(_SUPER_RESOLUTION, "in-plane k-space centre crop to 6.25 % of the samples"),
+    "k4": Acquisition(_SUPER_RESOLUTION, "in-plane k-space centre crop to 4 % of the samples"),
+    "z4": Acquisition(_SUPER_RESOLUTION, "slices 4 times as thick and as far apart"),
+    "r13": Acquisition(_ARTEFACTS, "golden-angle radial, 13 spokes per frame, 8 coils, 1 % noise"),
+    "r26": Acquisition(_ARTEFACTS, "golden-angle radial, 26 spokes per frame, 8 coils, 1 % noise"),
+    "c4": Acquisition(_ARTEFACTS, "kt-interleaved Cartesian lines, 4×, 8 coils, 1 % noise"),
+    "c8": Acquisition(_ARTEFACTS, "kt-interleaved Cartesian lines, 8×, 8 coils, 1 % noise"),
+    "t2": Acquisition(_TEMPORAL, "every 2nd frame kept"),
+    "t4": Acquisition(_TEMPORAL, "every 4th frame kept"),
+    "t6": Acquisition(_TEMPORAL, "only frame 0 and the end-systolic frame kept"),
+    "st48": Acquisition(_JOINT, "s4 on every 8th frame"),
+}
+
+_CROP_PER_AXIS = {"s2": 1 / 2, "s4": 1 / 4, "k10": 0.10**0.5, "k6": 0.0625**0.5, "k4": 0.04**0.5, "st48": 1 / 4}
+_EVERY = {"t2": 2, "t4": 4, "st48": 8}
+_SPOKES = {"r13": 13, "r26": 26}
+_ACCELERATION = {"c4": 4, "c8": 8}
+
+
+@dataclass(frozen=True, eq=False)
+class Simulation:
+    """A degraded copy.
+
+    Attributes:
+        sequence: what a user would hold: fewer voxels, slices or frames, or images with artefacts.
+        kspace: the samples and coils behind it, for acquisitions in multi-coil k-space; else None.
+        kept: (T',) indices of the frames of the original that `sequence` has.
+    """
+
+    sequence: ImageSequence
+    kspace: KSpace | None
+    kept: np.ndarray
+
+
+def simulate(
+    sequence: ImageSequence, acquisition: str, seed: int = 0, end_systole_frame: int | None = None
+) -> Simulation:
+    """Degrade a sequence as an acquisition of the benchmark does.
+
+    Args:
+        sequence: the good one; stays untouched. Float32 may be signed and stays so in s, k and z; for r and c magnitude
+            images get a simulated smooth phase.
+        acquisition: a key of `ACQUISITIONS`.
+        seed: of noise and phase.
+        end_systole_frame: for t6; if None, the frame that differs most from frame 0, and a note says so.
+
+    Raises:
+        STEnhanceError: no such acquisition, or the sequence has too few frames, slices or pixels for it, or torch is
+            needed and missing.
+    """
+    if acquisition not in ACQUISITIONS:
+        raise STEnhanceError(f"There is no acquisition {acquisition!r}; there are: {', '.join(ACQUISITIONS)}.")
+    record: dict[str, object] = {"acquisition": acquisition, "seed": seed}
+    kept = np.arange(len(sequence))
+    kspace, result = None, sequence
+    if acquisition in _EVERY:
+        result, kept = _every(result, _EVERY[acquisition], acquisition)
+    if acquisition in _CROP_PER_AXIS:
+        result = _cropped(result, _CROP_PER_AXIS[acquisition], acquisition)
+    elif acquisition == "z4":
+        result = _thick_slices(result)
+    elif acquisition == "t6":
+        result, kept = _first_and_end_systole(result, end_systole_frame)
+    elif acquisition in _SPOKES or acquisition in _ACCELERATION:
+        result, kspace = _undersampled(result, acquisition, seed)
+        record |= {"coils": COILS, "noise_percent": NOISE_PERCENT, "noise_std": kspace.noise_std}
+    result = dataclasses.replace(
+        result,
+        name=f"{sequence.name} {acquisition}".strip(),
+        attributes={**sequence.attributes, "STEnhance.Simulated": json.dumps(record, sort_keys=True)},
+    )
+    return Simulation(result, kspace, kept)
+
+
+def _cropped(sequence: ImageSequence, per_axis: float, acquisition: str) -> ImageSequence:
+    # No magnitude is taken: the crop stays linear, ringing below zero stays where the physics puts it, and zero-filling
+    # the result gives exactly what the Fourier transform of the original holds in the centre of k-space.
+    slices, *shape_ji = sequence.grid.shape
+    smaller = tuple(round(n * per_axis) for n in shape_ji)
+    if min(smaller) < 2:
+        raise STEnhanceError(
+            f"{acquisition} would leave {smaller[1]}×{smaller[0]} pixels of {shape_ji[1]}×{shape_ji[0]}; expected at "
+            "least 2×2. Choose a milder acquisition."
+        )
+    grid = sequence.grid.resampled((slices, *smaller))
+    frames = np.stack([centre_crop.crop(frame, smaller) for frame in sequence.frames])
+    return dataclasses.replace(sequence, frames=frames, ijk_to_ras=grid.ijk_to_ras)
+
+
+def _thick_slices(sequence: ImageSequence) -> ImageSequence:
+    """Thick slice n is centred on slice 4n, where a Gaussian profile of 4 slices full width at half maximum ends up.
+
+    Beyond the ends of the stack its outermost slices are repeated.
+    """
+    from scipy.ndimage import gaussian_filter1d
+
+    slices = sequence.grid.shape[0]
+    if slices <= THICKNESS:
+        raise STEnhanceError(f"z4 was to be simulated from {slices} slices; expected at least {THICKNESS + 1}.")
+    sigma = THICKNESS / (2 * np.sqrt(2 * np.log(2)))
+    frames = np.stack(
+        [gaussian_filter1d(frame, sigma, axis=0, mode="nearest")[::THICKNESS] for frame in sequence.frames]
+    )
+    ijk_to_ras = sequence.ijk_to_ras @ np.diag([1.0, 1.0, THICKNESS, 1.0])
+    return dataclasses.replace(sequence, frames=frames.astype(sequence.frames.dtype), ijk_to_ras=ijk_to_ras)
+
+
+def _every(sequence: ImageSequence, step: int, acquisition: str) -> tuple[ImageSequence, np.ndarray]:
+    kept = np.arange(0, len(sequence), step)
+    if len(kept) < 2:
+        raise STEnhanceError(
+            f"{acquisition} was to be simulated from {len(sequence)} frames; expected at least {step + 1}."
+        )
+    # Only whole steps around the cycle leave evenly spaced frames; else the last gap is shorter than the others.
+    periodic = sequence.periodic and len(sequence) % step == 0
+    return dataclasses.replace(sequence.with_frames(kept), periodic=periodic), kept
+
+
+def _first_and_end_systole(sequence: ImageSequence, end_systole: int | None) -> tuple[ImageSequence, np.ndarray]:
+    notes = sequence.notes
+    if len(sequence) < 3:
+        raise STEnhanceError(f"t6 was to be simulated from {len(sequence)} frames; expected at least 3.")
+    if end_systole is None:
+        first = sequence.frames[0]
+        end_systole = 2 + int(np.argmax([np.mean(np.abs(frame - first) ** 2) for frame in sequence.frames[2:]]))
+        notes += (f"Frame {end_systole} was taken as end-systole, because it differs most from frame 0.",)
+    if not 2 <= end_systole < len(sequence):
+        raise STEnhanceError(
+            f"Frame {end_systole} was given as end-systole of {len(sequence)} frames; expected an index from 2 to "
+            f"{len(sequence) - 1}, so that there are frames between it and frame 0."
+        )
+    kept = np.array([0, end_systole])
+    return dataclasses.replace(sequence.with_frames(kept), periodic=False, notes=notes), kept
+
+
+def _undersampled(sequence: ImageSequence, acquisition: str, seed: int) -> tuple[ImageSequence, KSpace]:
+    """Radial or Cartesian samples, and the gridded or zero-filled magnitude images made from them."""
+    try:
+        import torch
+
+        from STEnhanceLib.acquisition import cartesian, radial
+    except ImportError as error:
+        raise STEnhanceError(
+            f"{acquisition} needs {error.name}, not installed here; install with `pip install torch torchkbnufft`."
+        ) from None
+    from STEnhanceLib.acquisition.coils import birdcage_sensitivities, smooth_phase
+    from STEnhanceLib.acquisition.noise import complex_noise, noise_std
+
+    (slices, rows, columns), frames = sequence.grid.shape, len(sequence)
+    coils = torch.from_numpy(birdcage_sensitivities(sequence.grid, COILS))
+    phase = 1 if np.iscomplexobj(sequence.frames) else smooth_phase(sequence.grid, seed)
+    std = noise_std(sequence.frames, NOISE_PERCENT)
+    if std == 0:
+        raise STEnhanceError(f"{acquisition} was to be simulated from images that are 0; expected some signal.")
+    mask = trajectory = None
+    if acquisition in _ACCELERATION:
+        mask = cartesian.interleaved_mask(frames, rows, _ACCELERATION[acquisition])
+        operator = cartesian.CartesianOperator(torch.from_numpy(mask), coils[0])
+        measured = mask[:, None, :, None]
+    else:
+        readout = READOUT_OVERSAMPLING * max(rows, columns)
+        trajectory = radial.golden_angle_trajectory(frames, _SPOKES[acquisition], readout)
+        spokes = torch.from_numpy(trajectory)
+        operator = radial.RadialOperator(spokes, coils[0], radial.ramp_density(spokes, (rows, columns)))
+        measured = True
+    samples: np.ndarray | None = None
+    images = np.empty(sequence.frames.shape, np.float32)
+    for index in range(slices):
+        of_slice = operator.with_coils(coils[index])
+        true = sequence.frames[:, index] * (phase if isinstance(phase, int) else phase[index])
+        ideal = of_slice.forward(torch.from_numpy(true.astype(np.complex64))).numpy()
+        random = np.random.default_rng((seed, 2, index))
+        noisy = ideal + complex_noise(ideal.shape, std, random) * measured
+        images[:, index] = of_slice.adjoint(torch.from_numpy(noisy)).abs().numpy()
+        if samples is None:
+            samples = np.empty((frames, slices, *noisy.shape[1:]), np.complex64)
+        samples[:, index] = noisy
+    kspace = KSpace(samples, coils.numpy(), sequence.grid, mask, trajectory, std)
+    return dataclasses.replace(sequence, frames=images), kspace
