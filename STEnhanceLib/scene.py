@@ -17,16 +17,16 @@ from STEnhanceLib.sequence import ImageSequence
 
 ASSUMED_FRAME_DURATION_MS = 40.0
 
-# Node attributes. They survive in .seq.nrrd and .mrb files.
+# Node attributes. They survive in .seq.nrrd and .mrb files, where `files` reads and writes the same ones.
 PERIODIC = "STEnhance.Periodic"
-NOTES = "STEnhance.Assumed"
+NOTES = "STEnhance.Notes"
 FRAME_TIME_MS = "STEnhance.TimeMs"
 FRAME_UNSUPPORTED = "STEnhance.Unsupported"
 FRAME_GENERATED = "STEnhance.Generated"
 
-_MS_PER_UNIT = {"us": 1e-3, "µs": 1e-3, "ms": 1.0, "s": 1e3, "sec": 1e3, "min": 6e4}
+_MS_PER_UNIT = {"us": 1e-3, "µs": 1e-3, "ms": 1.0, "msec": 1.0, "s": 1e3, "sec": 1e3, "min": 6e4}
 _TIME_TAGS = ("TriggerTime", "AcquisitionTime", "SeriesTime", "ContentTime")
-_NOT_PROVENANCE = ("DataNodeClassName", PERIODIC)
+_NOT_PROVENANCE = ("DataNodeClassName", PERIODIC, NOTES, "STEnhance.Name", "STEnhance.Voxels")
 
 
 def find_sequence(node):
@@ -79,7 +79,8 @@ def read_sequence(
     sequence_node, _ = find_sequence(sequence_node)
     volumes = _scalar_volumes(sequence_node)
     matrix = _common_geometry(sequence_node, volumes)
-    times_ms, notes = frame_times(sequence_node, frame_duration_ms)
+    times_ms, assumed = frame_times(sequence_node, frame_duration_ms)
+    notes = (*filter(None, (sequence_node.GetAttribute(NOTES) or "").split("\n")), *assumed)
     attributes = {
         name: sequence_node.GetAttribute(name)
         for name in sequence_node.GetAttributeNames()
@@ -129,7 +130,7 @@ def add_sequence(sequence: ImageSequence, scene=None):
     node = scene.AddNewNodeByClass("vtkMRMLSequenceNode", free_name(scene, sequence.name or "Sequence"))
     node.SetIndexName("time")
     node.SetIndexUnit("ms")
-    assumed = {NOTES: " ".join(sequence.notes)} if sequence.notes else {}
+    assumed = {NOTES: "\n".join(sequence.notes)} if sequence.notes else {}
     describe(node, {**sequence.attributes, **assumed}, sequence.periodic)
     for frame, time in zip(sequence.magnitude(), sequence.times_ms, strict=True):
         insert_frame(node, f"{time:.9g}", frame, sequence.ijk_to_ras, {FRAME_TIME_MS: repr(float(time))})
@@ -325,7 +326,10 @@ def _frame_attributes(sequence_node, name: str) -> np.ndarray | None:
 
 
 def _index_times(sequence_node) -> np.ndarray | None:
-    scale, values = _MS_PER_UNIT.get(sequence_node.GetIndexUnit().strip()), _numbers(index_values(sequence_node))
+    scale, values = (
+        _MS_PER_UNIT.get(sequence_node.GetIndexUnit().strip().lower()),
+        _numbers(index_values(sequence_node)),
+    )
     return None if scale is None or values is None else scale * values
 
 

@@ -122,8 +122,10 @@ def test_a_saved_comparison_opens_with_input_left_and_result_right(coarse, beati
         assert composite.GetBackgroundVolumeID() == proxy.GetID()
         assert composite.GetLinkedControl()
     for view in (scene.GetSingletonNode(name, "vtkMRMLSliceNode") for name in ("Red", "Yellow")):
-        assert abs(slice_to_ras(view)[:3, 2] @ coarse.ijk_to_ras[:3, 2]) == pytest.approx(8)  # along the slice normal
-        assert view.GetFieldOfView()[1] >= 1.45 * view.GetFieldOfView()[0]  # an upright pane shows the whole width
+        assert abs(slice_to_ras(view)[:3, 2] @ coarse.ijk_to_ras[:3, 2]) == pytest.approx(
+            8, rel=1e-4
+        )  # along the slice normal
+        assert 0.7 * view.GetFieldOfView()[1] > 48 * 1.25  # even an upright pane shows the whole width
     for item in range(browser.GetNumberOfItems()):
         browser.SetSelectedItemNumber(item)
     assert shown["coarse"].GetNumberOfDataNodes() == len(coarse)

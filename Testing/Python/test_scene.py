@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import resource
+import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -45,8 +47,7 @@ def test_a_sequence_comes_back_as_it_went_in(mrml_scene, beating_disc):
 
 def test_irregular_times_half_a_millisecond_apart_stay_apart(mrml_scene, beating_disc):
     times = np.array([0.0, 0.5, 1.0, 31.625, 63.25, 94.0 + 1 / 3, 500.5, 501.0])
-    sequence = type(beating_disc)(beating_disc.frames, beating_disc.ijk_to_ras, times)
-    assert np.array_equal(read_sequence(add_sequence(sequence)).times_ms, times)
+    assert np.array_equal(read_sequence(add_sequence(replace(beating_disc, times_ms=times))).times_ms, times)
 
 
 def test_reading_copies_each_frame_once_into_memory_of_the_caller(mrml_scene, ramp):
@@ -161,11 +162,12 @@ def test_frames_of_another_size_or_place_are_refused(mrml_scene, ramp, oblique_m
 def test_a_saved_scene_comes_back_with_sequence_browser_and_provenance(mrml_scene, beating_disc, tmp_path):
     from STEnhanceLib import headless
 
-    node = add_sequence(type(beating_disc)(beating_disc.frames, beating_disc.ijk_to_ras, beating_disc.times_ms,
-                                           True, "cine", (), {"STEnhance.Method": "b-spline"}))  # fmt: skip
-    before = (node.GetStorageNode(), mrml_scene.GetURL())
+    notes = ("Assumed 40 ms between frames.", "Assumed to be a cycle.")
+    cine = replace(beating_disc, name="cine", notes=notes, attributes={"STEnhance.Method": "b-spline"})
+    add_sequence(cine)
+    where = mrml_scene.GetURL()
     path = save_scene(tmp_path / "scene.mrb")
-    assert before[1] == mrml_scene.GetURL()
+    assert mrml_scene.GetURL() == where
     assert [file.name for file in tmp_path.iterdir()] == ["scene.mrb"]
 
     other = headless.new_host()
@@ -176,11 +178,23 @@ def test_a_saved_scene_comes_back_with_sequence_browser_and_provenance(mrml_scen
     assert np.array_equal(back.frames, beating_disc.frames)
     assert np.abs(back.ijk_to_ras - beating_disc.ijk_to_ras).max() <= 1e-6
     assert np.array_equal(back.times_ms, beating_disc.times_ms)
-    assert back.periodic
-    assert back.attributes["STEnhance.Method"] == "b-spline"
+    assert (back.periodic, back.notes, dict(back.attributes)) == (True, notes, cine.attributes)
     browser = find_sequence(loaded)[1]
     assert browser.GetMasterSequenceNode() is loaded
     assert browser.GetProxyNode(loaded).GetImageData().GetDimensions() == (48, 40, 3)
+
+
+def test_a_sequence_inside_a_saved_scene_is_a_file_of_its_own(mrml_scene, beating_disc, tmp_path):
+    from STEnhanceLib import files
+
+    add_sequence(replace(beating_disc, times_ms=np.array([0, 0.5, 1, 31.625, 63.25, 94 + 1 / 3, 500.5, 501])))
+    with zipfile.ZipFile(save_scene(tmp_path / "scene.mrb")) as bundle:
+        bundle.extractall(tmp_path)
+    kept = read_sequence(mrml_scene.GetFirstNodeByClass("vtkMRMLSequenceNode"))
+    read = files.read(next(tmp_path.rglob("*.seq.nrrd")))
+    assert np.array_equal(read.frames, kept.frames)
+    assert np.array_equal(read.times_ms, kept.times_ms)
+    assert np.abs(read.ijk_to_ras - kept.ijk_to_ras).max() <= 1e-6
 
 
 def test_a_failed_save_leaves_the_old_file_and_nothing_else(beating_disc, tmp_path):
