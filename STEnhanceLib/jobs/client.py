@@ -92,7 +92,7 @@ class Worker:
             "method": method_key,
             "settings": dict(settings),
             "sequence": self._encode(sequence, job),
-            "prior": prior and self._encode(prior, job),
+            "prior": None if prior is None else self._encode(prior, job),
             "kspace": kspace_path and str(Path(kspace_path).absolute()),
             "result": str(job._result_path),
             "unsupported": str(job._unsupported_path),
@@ -142,8 +142,7 @@ class Worker:
             if self._process.has_ended:
                 self._bury(f"The worker process ended unexpectedly ({self._process.how_it_ended()}).")
             elif self._current is not None and self._current._out_of_patience:
-                logger.info("worker %d ends: its method did not stop in time", self.pid)
-                self._bury("Its method did not stop.")
+                self._bury("Its method did not stop in time.")
         if self._current is not None and self._current.done:
             self._current = None
         while self._current is None and self._waiting:
@@ -157,6 +156,7 @@ class Worker:
             self._process.send(**job._order)
 
     def _bury(self, what_happened: str) -> None:
+        logger.info("worker %d ends: %s", self.pid, what_happened)
         self._process.end()
         self._process = None
         if self._current is not None:

@@ -23,6 +23,10 @@ class WorkerProcess:
 
     No thread reads its pipes: inside Slicer, Python threads stand still while the application waits for events.
 
+    Attributes:
+        pid: of the worker; until it has announced itself, of its launcher.
+        has_ended: it is gone and everything it said has been received.
+
     Raises:
         STEnhanceError: the command cannot be started.
     """
@@ -48,7 +52,8 @@ class WorkerProcess:
         self._answers = _Lines(self._process.stdout)
         self._errors = _Lines(self._process.stderr)
         self._last_error = ""
-        self.pid = self._process.pid  # of a launcher, until the worker has announced its own
+        self.pid = self._process.pid
+        self.has_ended = False
 
     def send(self, **message: Any) -> None:
         """Write one order; a worker that is gone shows in `receive` and `has_ended`."""
@@ -57,6 +62,7 @@ class WorkerProcess:
 
     def receive(self) -> list[dict[str, Any]]:
         """The answers that have come since the last call; what the worker wrote to stderr goes to the log."""
+        is_gone = self._process.poll() is not None  # before reading, so that its last words are not missed
         self._log_errors()
         received = []
         for line in self._answers.read():
@@ -67,12 +73,9 @@ class WorkerProcess:
                 continue
             self.pid = message.get("pid", self.pid)
             received.append(message)
+        # A child of the worker may hold the pipe open after it, a launcher may outlive it: either is the end.
+        self.has_ended = is_gone or self._answers.at_end
         return received
-
-    @property
-    def has_ended(self) -> bool:
-        """True once it is gone and everything it said has been received."""
-        return self._answers.at_end
 
     def how_it_ended(self) -> str:
         """Why an ended worker ended, as a piece of a sentence."""

@@ -43,9 +43,8 @@ class _CancelledError(Exception):
     """The user gave the job up."""
 
 
-def main() -> None:
+def main(folder: Path) -> None:
     """Serve orders until the parent says end, or is gone."""
-    folder = Path(sys.argv[1])
     orders_pipe, answers_pipe = _keep_pipes_to_ourselves()
     faulthandler.enable()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal reaches the parent too, which decides
@@ -186,4 +185,4 @@ def _sentence(method_key: str, error: Exception) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    main(Path(sys.argv[1]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ import psutil
 import pytest
 
 from STEnhanceLib import methods
+from STEnhanceLib.acquisition.kspace import KSpace
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.jobs import Cancelled, Finished, FrameReady, Planned, Worker
 from STEnhanceLib.methods import run
@@ -135,6 +137,15 @@ def test_a_complex_input_arrives_complex(worker, beating_disc):
     assert "given: complex64" in plan.notes
 
 
+def test_a_prior_and_the_measurement_reach_the_method(worker, beating_disc, tmp_path):
+    samples = np.ones((8, 3, 2, 40, 48), np.complex64)
+    measured = KSpace(samples, np.ones((3, 2, 40, 48), np.complex64), beating_disc.grid, mask=np.ones((8, 40), bool))
+    measured.save(tmp_path / "measured.npz")
+    prior = beating_disc.with_frames([0])
+    plan = next(iter(worker.submit("test-look", {}, beating_disc, prior, tmp_path / "measured.npz")))
+    assert plan.notes == (repr(prior), "k-space of (8, 3, 2, 40, 48)")
+
+
 def test_a_library_that_prints_does_not_disturb_the_messages(worker, beating_disc):
     result = worker.submit("test-copy", {"then": "print", "after": 3}, beating_disc).result()
     assert np.array_equal(result.frames, beating_disc.frames)
@@ -171,14 +182,31 @@ def test_cancelling_between_frames_keeps_the_process_warm(worker, beating_disc):
     assert worker.pid == pid
 
 
-def test_cancelling_a_method_that_never_ends_takes_less_than_a_second(worker, beating_disc):
-    job = worker.submit("test-copy", {"then": "never end", "after": 1}, beating_disc)
+@pytest.mark.parametrize("never_ends", ["never end", "hold the interpreter"])
+def test_cancelling_a_method_that_never_ends_takes_less_than_a_second(worker, beating_disc, never_ends):
+    job = worker.submit("test-copy", {"then": never_ends, "after": 1}, beating_disc)
     wait_for_a_frame(job)
     stuck, start = psutil.Process(worker.pid), time.monotonic()
     job.cancel()
     assert list(job) == [Cancelled()]
     assert time.monotonic() - start < 1
     assert not stuck.is_running()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the launcher is a shell script")
+def test_a_worker_behind_a_launcher_is_ended_and_not_only_its_launcher(beating_disc, tmp_path):
+    launcher = tmp_path / "PythonSlicer"
+    launcher.write_text(f'#!/bin/sh\necho welcome\n"{sys.executable}" "$@"\nexit $?\n')
+    launcher.chmod(0o755)
+    with Worker(python=str(launcher), script=SCRIPT) as worker:
+        job = worker.submit("test-copy", {"then": "hold the interpreter", "after": 1}, beating_disc)
+        wait_for_a_frame(job)
+        behind = psutil.Process(worker.pid)
+        assert behind.parent().parent() == psutil.Process()
+        job.cancel()
+        assert list(job) == [Cancelled()]
+        assert wait_until(lambda: not behind.is_running() or behind.status() == psutil.STATUS_ZOMBIE, 1)
+        assert ending(worker.submit("test-copy", {}, beating_disc)) == Finished()
 
 
 def test_cancelling_without_patience_has_ended_on_return(worker, beating_disc):
@@ -355,7 +383,7 @@ def test_a_torrent_of_log_lines_never_stops_the_worker(beating_disc, tmp_path):
         f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
         "import worker_of_test_jobs as w\n"
         "w.misbehave = lambda how: sys.stderr.write('x' * 99 + '\\n') or sys.stdout.write(('y' * 99 + '\\n') * 10000)\n"
-        "w.worker.main()\n"
+        "w.worker.main(w.Path(sys.argv[1]))\n"
     )
     with Worker(script=(str(script),)) as worker:
         assert ending(worker.submit("test-copy", {}, beating_disc)) == Finished()

@@ -1,15 +1,17 @@
 """A worker that also has a method which misbehaves on request."""
 
+import ctypes
 import os
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.jobs import worker
-from STEnhanceLib.methods import EnhancedFrame, Enhancement, Method, Task, all_methods
+from STEnhanceLib.methods import EnhancedFrame, Enhancement, Method, Need, Task, all_methods
 from STEnhanceLib.methods.declaration import parameter
 
 
@@ -48,6 +50,8 @@ def misbehave(how):
     elif how == "never end":
         while True:
             pass
+    elif how == "hold the interpreter":
+        ctypes.PyDLL(None).sleep(60)  # a C function that keeps the interpreter lock: no other thread runs
 
 
 all_methods()["test-copy"] = Method(
@@ -60,5 +64,22 @@ all_methods()["test-copy"] = Method(
     reference="none",
 )
 
+
+def look(sequence, _parameters, prior, kspace):
+    frames = (EnhancedFrame(frame, 0.0) for frame in sequence.frames)
+    return Enhancement(sequence.grid, frames, notes=(repr(prior), f"k-space of {kspace.samples.shape}"))
+
+
+all_methods()["test-look"] = Method(
+    key="test-look",
+    title="Look",
+    task=Task.ARTEFACT_REDUCTION,
+    summary="Copies, and notes what else it was given.",
+    parameters=Behaviour,
+    enhance=look,
+    reference="none",
+    needs=(Need.PRIOR, Need.KSPACE),
+)
+
 if __name__ == "__main__":
-    worker.main()
+    worker.main(Path(sys.argv[1]))
