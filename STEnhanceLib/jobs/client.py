@@ -277,6 +277,8 @@ class Job:
         return FrameReady(index, count, self._frames[index], unsupported, seconds, remaining)
 
     def _finish(self, ending: Event) -> None:
+        if self.done:  # its worker died afterwards
+            return
         if self._patience_ends is not None:
             ending = Cancelled()  # even if the worker was faster
         self.done = True

@@ -236,6 +236,17 @@ def test_a_worker_killed_between_two_jobs_is_replaced(worker, beating_disc):
     assert ending(worker.submit("test-copy", {}, beating_disc)) == Finished()
 
 
+def test_a_worker_killed_after_the_last_frame_does_not_spoil_the_result(worker, beating_disc):
+    worker.submit("test-copy", {}, beating_disc).result()
+    job = worker.submit("test-copy", {}, beating_disc)
+    time.sleep(0.5)  # all frames are made, and nobody has polled
+    psutil.Process(worker.pid).kill()
+    time.sleep(0.2)
+    endings = [event for event in job if not isinstance(event, (Planned, FrameReady))]
+    assert endings == [Finished()]
+    assert np.array_equal(job.result().frames, beating_disc.frames)
+
+
 def test_a_crash_fails_its_own_job_and_not_the_waiting_one(worker, beating_disc):
     crashes = worker.submit("test-copy", {"then": "abort", "after": 2}, beating_disc)
     waits = worker.submit("test-copy", {}, beating_disc)
