@@ -1,0 +1,97 @@
+"""Writes comparisons as one self-contained HTML page: moving pictures, profiles, metrics, and where all came from."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from string import Template
+
+import STEnhanceLib
+from STEnhanceLib.errors import STEnhanceError
+from STEnhanceLib.evaluation.comparison import Comparison
+from STEnhanceLib.evaluation.panes import make_viewer
+from STEnhanceLib.evaluation.sections import section
+from STEnhanceLib.methods.run import NOT_FOR_CLINICAL_USE
+
+__all__ = ["Comparison", "write_report"]
+
+PICTURE_BYTES = 7_000_000  # for all comparisons together: the page stays small enough for a mail
+
+
+def write_report(
+    folder: Path, comparisons: Sequence[Comparison], title: str = "Comparison of image sequences", subtitle: str = ""
+) -> Path:
+    """Write `index.html` into a folder, made if need be; a page that is there is replaced as a whole or not at all.
+
+    Args:
+        comparisons: one section each.
+        subtitle: a sentence below the title.
+
+    Returns:
+        the path of the page.
+
+    Raises:
+        STEnhanceError: nothing to compare, sequences that do not lie on one another, or the folder cannot be written.
+    """
+    if not comparisons:
+        raise STEnhanceError("A report of nothing was asked for; expected at least one comparison.")
+    budget = PICTURE_BYTES // len(comparisons)
+    sections, data = [], []
+    for number, comparison in enumerate(comparisons, start=1):
+        comparison.scores  # noqa: B018  refuses what does not match before any picture is drawn
+        viewer = make_viewer(comparison, budget)
+        sections.append(section(number, comparison, viewer, alone=len(comparisons) == 1))
+        data.append(viewer.data)
+    page = Template(_asset("page.html")).substitute(
+        title=escape(title),
+        subtitle=f'<p class="subtitle">{escape(subtitle)}</p>' if subtitle else "",
+        notice=escape(NOT_FOR_CLINICAL_USE),
+        contents=_contents(comparisons),
+        sections="\n".join(sections),
+        made=f"STEnhance {escape(STEnhanceLib.__version__)}, {datetime.date.today():%d %B %Y}",
+        style=_asset("page.css"),
+        data=_json(data),
+        script=_asset("page.js"),
+    )
+    return _write_whole(Path(folder) / "index.html", page)
+
+
+def _contents(comparisons: Sequence[Comparison]) -> str:
+    if len(comparisons) == 1:
+        return ""
+    links = (f'<a href="#c{n}"><b>{n}</b> {escape(c.title)}</a>' for n, c in enumerate(comparisons, start=1))
+    return f'<nav aria-label="Comparisons">{"".join(links)}</nav>'
+
+
+def _asset(name: str) -> str:
+    return (Path(__file__).parent / name).read_text(encoding="utf-8")
+
+
+def _json(data) -> str:
+    """JSON that cannot end the script element it stands in."""
+    return json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+
+
+def _write_whole(path: Path, text: str) -> Path:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, unfinished = tempfile.mkstemp(dir=path.parent, prefix=".index-", suffix=".html")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+            Path(unfinished).chmod(0o644)
+            Path(unfinished).replace(path)
+        except BaseException:
+            Path(unfinished).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise STEnhanceError(
+            f"The report cannot be written to {path} ({error.strerror or error}); expected a writable folder "
+            "with space. Choose another folder."
+        ) from None
+    return path
