@@ -74,7 +74,8 @@ def arrange(panes: Sequence, application_logic=None) -> list:
 def publish_difference(result_node, reference_node, name: str = "") -> Publication:
     """Show result minus reference as a sequence of its own, blue where the result is darker and red where brighter.
 
-    It has frames only at moments that both have; at others its pane is empty.
+    It has frames only at moments that both have; between them its pane holds the last one, as that of the sparser of
+    the two does.
 
     Args:
         result_node, reference_node: sequences, or the volumes that show them, on one voxel grid.
@@ -108,8 +109,6 @@ def publish_difference(result_node, reference_node, name: str = "") -> Publicati
     for difference in differences:
         publication.add_frame(difference)
     publication.finish()
-    browser = publication.browser
-    browser.SetMissingItemMode(publication.sequence, browser.MissingItemSetToDefault)
     half_window = float(np.percentile(np.abs(differences), 99.5)) or 1.0
     display = publication.proxy.GetDisplayNode()
     display.SetAutoWindowLevel(False)
