@@ -8,7 +8,8 @@ NOT_A_CYCLE = (
     "Assumed not to be a cycle, since the file does not say that the last frame is followed by the first; "
     "say --periodic if it is."
 )
-NO_TIMES = "The file gives no frame times; frames were taken as 1 ms apart."
+FRAME_DURATION_MS = 40.0
+NO_TIMES = f"The file gives no frame times; assumed {FRAME_DURATION_MS:g} ms between frames."
 
 MS_PER_UNIT = {
     **dict.fromkeys(("ms", "msec", "millisecond", "milliseconds"), 1.0),
@@ -21,4 +22,4 @@ MS_PER_UNIT = {
 
 def numbered_times(count: int) -> np.ndarray:
     """(T,) ms for frames of which only the order is known; goes with the note `NO_TIMES`."""
-    return np.arange(count, dtype=np.float64)
+    return FRAME_DURATION_MS * np.arange(count)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from STEnhanceLib.errors import STEnhanceError
-from STEnhanceLib.files.dicom_phases import phases_of
+from STEnhanceLib.files.dicom_phases import KEYS, phases_of
 from STEnhanceLib.files.dicom_slices import Image, slices_of
 from STEnhanceLib.sequence import ImageSequence
 
@@ -27,6 +27,29 @@ DESCRIPTION = (
     "RepetitionTime",
     "EchoTime",
     "FlipAngle",
+)
+
+
+USED = (
+    *KEYS,
+    "SOPInstanceUID",
+    "SeriesInstanceUID",
+    "ImageType",
+    "NumberOfFrames",
+    "SamplesPerPixel",
+    "Rows",
+    "Columns",
+    "PixelSpacing",
+    "ImageOrientationPatient",
+    "ImagePositionPatient",
+    "SliceThickness",
+    "SpacingBetweenSlices",
+    "RescaleSlope",
+    "RescaleIntercept",
+    "CardiacNumberOfImages",
+    "NumberOfTemporalPositions",
+    "NominalInterval",
+    "TemporalResolution",
 )
 
 
@@ -58,7 +81,7 @@ def _sequence(images: list[Image], folder_name: str) -> ImageSequence:
         phases.periodic,
         name=str(first.get("SeriesDescription", "")) or folder_name,
         notes=(*other_modality, *slice_notes, *phases.notes, *voxel_notes),
-        attributes={f"DICOM.{key}": str(first[key].value) for key in DESCRIPTION if first.get(key) not in (None, "")},
+        attributes={f"DICOM.{key}": str(first[key]) for key in DESCRIPTION if first.get(key) not in (None, "")},
     )
 
 
@@ -69,12 +92,15 @@ def _images(folder: Path) -> list[Image]:
     images = []
     for path in sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")):
         try:
-            header = dcmread(path, stop_before_pixels=True)
-        except (InvalidDicomError, EOFError, ValueError) as error:
-            if path.suffix.lower() in (".dcm", ".ima"):
-                raise STEnhanceError(f"{path.name} is empty or damaged ({error}). Copy or export it again.") from error
-            continue
-        if "Rows" in header:
+            dataset = dcmread(path, stop_before_pixels=True)
+            header = {key: dataset[key].value for key in (*USED, *DESCRIPTION) if key in dataset}
+        except OSError:
+            raise
+        except Exception as error:  # a damaged header can fail in any way
+            if isinstance(error, InvalidDicomError) and path.suffix.lower() not in (".dcm", ".ima"):
+                continue  # a file of another kind
+            raise STEnhanceError(f"{path.name} is empty or damaged ({error}). Copy or export it again.") from error
+        if "Rows" in header and "Columns" in header:
             images.append(Image(path, header))
     if not images:
         raise STEnhanceError("it holds no DICOM images; expected the folder of a cine series.")
@@ -131,20 +157,22 @@ def _voxels(slices: list[list[Image]]) -> tuple[np.ndarray, tuple[str, ...]]:
     from pydicom import dcmread
 
     header = slices[0][0].header
-    frames = np.empty((len(slices[0]), len(slices), header.Rows, header.Columns), np.float32)
+    frames = np.empty((len(slices[0]), len(slices), header["Rows"], header["Columns"]), np.float32)
     rounded = 0
     for k, images in enumerate(slices):
         for t, image in enumerate(images):
             dataset = dcmread(image.path)
+            syntax = getattr(dataset.file_meta.get("TransferSyntaxUID"), "name", "no transfer syntax")
             try:
                 stored = dataset.pixel_array
             except Exception as error:  # every decoder has its own kinds of failure
-                syntax = dataset.file_meta.TransferSyntaxUID.name
+                reason = str(error).partition("\n")[0]
                 raise STEnhanceError(
-                    f"the voxels of {image.path.name} ({syntax}) cannot be decoded: {str(error).splitlines()[0]} "
+                    f"the voxels of {image.path.name} ({syntax}) cannot be decoded: {reason} "
                     "If the file is whole, save the series uncompressed."
                 ) from error
-            slope, intercept = float(dataset.get("RescaleSlope", 1)), float(dataset.get("RescaleIntercept", 0))
+            slope = image.numbers("RescaleSlope", 1)[0] if "RescaleSlope" in image.header else 1.0
+            intercept = image.numbers("RescaleIntercept", 1)[0] if "RescaleIntercept" in image.header else 0.0
             if (slope, intercept) != (1.0, 0.0):
                 stored = stored * slope + intercept
             frames[t, k] = stored

@@ -79,7 +79,7 @@ def _announced(slices: list[list[Image]]) -> int | None:
     """How many phases the headers say there are."""
     for key in ("CardiacNumberOfImages", "NumberOfTemporalPositions"):
         values = {image.header.get(key) for images in slices for image in images}
-        if len(values) == 1 and (value := values.pop()) not in (None, ""):
+        if len(values) == 1 and str(value := values.pop()).isdigit():
             return int(value)
     return None
 

@@ -18,10 +18,10 @@ LARGEST_UNEVENNESS = 0.02
 
 @dataclass(frozen=True)
 class Image:
-    """One DICOM file and its header (a `pydicom.Dataset` without pixels)."""
+    """One DICOM file and the values of its header by keyword."""
 
     path: Path
-    header: Any
+    header: dict[str, Any]
 
     def numbers(self, key: str, count: int) -> np.ndarray:
         """The values of a key as floats.
@@ -30,7 +30,10 @@ class Image:
             STEnhanceError: the key is absent or does not hold that many.
         """
         value = self.header.get(key)
-        values = np.array([] if value is None or value == "" else value, dtype=float).reshape(-1)
+        try:
+            values = np.array([] if value is None or value == "" else value, dtype=float).reshape(-1)
+        except (TypeError, ValueError):
+            values = np.array([])
         if values.shape != (count,) or not np.isfinite(values).all():
             raise STEnhanceError(f"{self.path.name} gives {value!r} as {key}; expected {count} numbers.")
         return values

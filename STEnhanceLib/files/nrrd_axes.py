@@ -16,6 +16,9 @@ _SIGNS_TO_RAS = {
     **dict.fromkeys(("left-anterior-superior", "las"), (-1, 1, 1)),
     **dict.fromkeys(("left-posterior-superior", "lps"), (-1, -1, 1)),
 }
+_FRAME_TIMES_MS = ("STEnhance.TimeMs", "DICOM.triggerTime")
+"""Attributes of single frames that are more exact than the index values, which Slicer rounds."""
+
 _TIME_KINDS = ("list", "time")
 _SPACE_KINDS = ("domain", "space", "", "???", "none")
 
@@ -95,6 +98,10 @@ def ijk_to_ras(header: NrrdHeader, axes: Axes) -> tuple[np.ndarray, tuple[str, .
 def times_ms(header: NrrdHeader, time_axis: int) -> tuple[np.ndarray, tuple[str, ...]]:
     """(T,) in ms, and what was assumed about them."""
     count = header.sizes[time_axis]
+    for name in _FRAME_TIMES_MS:
+        recorded = _frame_attributes(header, name, count)
+        if recorded is not None and (np.diff(recorded) > 0).all():
+            return recorded, ()
     unit = (header.words("units") or [""] * len(header.sizes))[time_axis]
     values = _index_values(header)
     if values is not None and len(values) != count:
@@ -106,11 +113,17 @@ def times_ms(header: NrrdHeader, time_axis: int) -> tuple[np.ndarray, tuple[str,
         values, unit = labels, labels_unit
     if values is None:
         values = _evenly_spaced(header, time_axis, count)
-    if values is None:
+    scale = MS_PER_UNIT.get(unit.lower())
+    if values is None or (scale is None and np.array_equal(values, np.arange(count))):
         return numbered_times(count), (NO_TIMES,) if count > 1 else ()
-    if unit.lower() in MS_PER_UNIT:
-        return values * MS_PER_UNIT[unit.lower()], ()
-    return values, (f"The file gives {repr(unit) if unit else 'no'} unit of time; milliseconds were assumed.",)
+    if scale is None:
+        return values, (f"The file gives {repr(unit) if unit else 'no'} unit of time; milliseconds were assumed.",)
+    if count > 2 and scale == 1e3 and np.array_equal(values, np.arange(count)):
+        # Slicer numbers frames so where it had no times.
+        return scale * values, (
+            "The frame times are 0, 1, 2, … s, which may be frame numbers; check the frame duration.",
+        )
+    return scale * values, ()
 
 
 def _is_complex(header: NrrdHeader, kind: str) -> bool:
@@ -133,6 +146,15 @@ def _spacings(header: NrrdHeader) -> np.ndarray:
     """One per axis, NaN where not given."""
     spacings = _numbers(header.words("spacings") or ["nan"] * len(header.sizes))
     return np.full(len(header.sizes), np.nan) if spacings is None else spacings
+
+
+def _frame_attributes(header: NrrdHeader, name: str, count: int) -> np.ndarray | None:
+    """One number of each frame, where all have it."""
+    for axis in (3, 0):
+        texts = [header.attributes.get(f"axis {axis} item {frame:04d} {name}", "") for frame in range(count)]
+        if all(texts):
+            return _numbers(texts)
+    return None
 
 
 def _index_values(header: NrrdHeader) -> np.ndarray | None:

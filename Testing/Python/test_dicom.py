@@ -97,9 +97,9 @@ def no_trigger(phase, k):
     ("headers", "times", "note"),
     [
         (lambda phase, k: {"TemporalPositionIdentifier": phase + 1, "TemporalResolution": 35.0}, 35, None),
-        (lambda phase, k: {"AcquisitionTime": f"1234{58 + phase // 4 * 0:02d}.{phase * 50 + k:03d}000"}, 50, None),
+        (lambda phase, k: {"AcquisitionTime": f"123458.{phase * 50 + k:03d}000"}, 50, None),
         (lambda phase, k: {"NominalInterval": 600, "CardiacNumberOfImages": PHASES}, 100, "spread over the 600 ms"),
-        (lambda phase, k: {}, 1, "no frame times"),
+        (lambda phase, k: {}, 40, "no frame times"),
     ],
 )
 def test_time_falls_back_to_what_else_the_headers_give(tmp_path, headers, times, note):
@@ -260,6 +260,23 @@ def test_folders_without_dicom_and_empty_dicom_files(tmp_path):
     (tmp_path / "im.dcm").touch()
     with pytest.raises(STEnhanceError, match=r"im\.dcm is empty or damaged"):
         files.read(tmp_path)
+
+
+def test_damaged_headers_are_refused_by_name_of_the_file_or_make_no_difference_but_never_crash(tmp_path):
+    save_cine(tmp_path, lambda phase, k: {} if phase < 2 and k < 2 else None)
+    path = min(tmp_path.iterdir())
+    whole, chance = path.read_bytes(), np.random.default_rng(5)
+    refused = 0
+    for _ in range(60):
+        damaged = bytearray(whole)
+        for place in chance.integers(128, len(whole), 2):
+            damaged[place] = chance.integers(256)
+        path.write_bytes(damaged)
+        try:
+            files.read(tmp_path)
+        except STEnhanceError:
+            refused += 1
+    assert 10 < refused < 60
 
 
 # Real cine MRI

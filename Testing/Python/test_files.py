@@ -279,12 +279,22 @@ def test_time_may_run_fastest(tmp_path, kinds):
 @pytest.mark.parametrize(
     ("fields", "times", "note"),
     [
-        ({"units": '"" "" "" "s"'}, [0, 1000, 2000, 3000], None),
+        ({"units": '"" "" "" "s"'}, [0, 1000, 2000, 3000], "may be frame numbers"),
         ({"units": '"" "" "" "us"'}, [0, 0.001, 0.002, 0.003], None),
-        ({"units": None}, [0, 1, 2, 3], "no unit of time; milliseconds were assumed"),
-        ({"units": '"" "" "" "beats"'}, [0, 1, 2, 3], "'beats' unit of time"),
-        ({"axis_3_index_values": None}, [0, 1, 2, 3], "no frame times"),
-        ({"axis_3_index_values": ":=one two three four"}, [0, 1, 2, 3], "no frame times"),
+        ({"units": None}, [0, 40, 80, 120], "no frame times; assumed 40 ms"),
+        (
+            {"units": None, "axis_3_index_values": ":=0 30 60 95"},
+            [0, 30, 60, 95],
+            "no unit of time; milliseconds were assumed",
+        ),
+        (
+            {"units": '"" "" "" "beats"', "axis_3_index_values": ":=1 2 3 4"},
+            [1, 2, 3, 4],
+            "'beats' unit of time",
+        ),
+        ({"axis_3_index_values": None}, [0, 40, 80, 120], "no frame times"),
+        ({"axis_3_index_values": ":=one two three four"}, [0, 40, 80, 120], "no frame times"),
+        ({f"axis 3 item 000{t} DICOM.triggerTime": f":={33.3 * t}" for t in range(4)}, [0, 33.3, 66.6, 99.9], None),
         (
             {
                 "units": None,
@@ -413,7 +423,7 @@ def test_nifti_of_either_byte_order(tmp_path, order):
             [0, 50, 100, 150],
             "0.05 between frames was taken as seconds",
         ),
-        ({"pixdim": (1, 1, 2, 3, 0, 0, 0, 0)}, [0, 1, 2, 3], "no frame times"),
+        ({"pixdim": (1, 1, 2, 3, 0, 0, 0, 0)}, [0, 40, 80, 120], "no frame times"),
     ],
 )
 def test_units_of_time_in_nifti(tmp_path, fields, times, note):
@@ -596,3 +606,21 @@ def test_a_real_cine_is_read_as_itk_reads_it(stenhance_data, tmp_path):
     again = files.read(tmp_path / "a.seq.nrrd")
     assert np.array_equal(again.frames, found.frames)
     assert np.array_equal(again.ijk_to_ras, found.ijk_to_ras)
+
+
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    name=st.sampled_from(["a.nrrd", "a.nii", "a.nii.gz"]),
+    hits=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), min_size=1, max_size=4),
+    kept=st.floats(0.2, 1),
+)
+def test_a_damaged_file_is_read_or_refused_but_never_crashes(tmp_path, name, hits, kept):
+    made = ImageSequence(np.ones((2, 1, 2, 3), np.float32), np.eye(4), [0, 40], attributes={"key": "value"})
+    files.write(made, tmp_path / name)
+    data = bytearray((tmp_path / name).read_bytes())
+    for place, value in hits:
+        data[int(place * (len(data) - 1))] = value
+    try:
+        read_bytes(tmp_path, bytes(data[: int(kept * len(data))]) if kept < 0.9 else bytes(data), name)
+    except STEnhanceError as error:
+        assert name in str(error)
