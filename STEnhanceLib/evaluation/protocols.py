@@ -1,0 +1,204 @@
+"""The protocols of the benchmark: how a good sequence is spoilt, what is asked of a method, and what is scored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from STEnhanceLib.acquisition.simulate import THICKNESS, Simulation, simulate
+from STEnhanceLib.errors import STEnhanceError
+from STEnhanceLib.methods import Task
+from STEnhanceLib.methods.output_times import as_text
+from STEnhanceLib.sequence import ImageSequence
+
+MIDDLE_SLICES_OF_COILS = 3  # simulating and reconstructing eight coils takes minutes per slice on a CPU
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """One sequence, spoilt by one protocol.
+
+    Attributes:
+        degraded: what a method gets.
+        reference: what its result is scored against; the part of the good sequence that was asked for.
+        scored: indices of the frames of `reference` that count.
+        settings: of the method under test, so that its result lies on the grid of `reference`.
+        inputs: `prior` and `kspace`, for the methods that need them.
+        follow_up: (method key, settings) that finish the work of the method under test.
+        notes: what was assumed about this sequence.
+    """
+
+    degraded: ImageSequence
+    reference: ImageSequence
+    scored: np.ndarray
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    follow_up: tuple[tuple[str, Mapping[str, Any]], ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """One line of the benchmark.
+
+    Attributes:
+        key: also names the acquisition that spoils the sequence.
+        task: whose methods compete.
+        conditions: what was simulated and scored, one or two sentences for the foot of a table.
+        ask: turns the good sequence and its simulation into a `Trial`.
+        middle_slices: how many slices are used unless the caller says otherwise; None for all.
+    """
+
+    key: str
+    task: Task
+    conditions: str
+    ask: Callable[[ImageSequence, Simulation], Trial]
+    middle_slices: int | None = None
+
+    def trial(self, good: ImageSequence, end_systole_frame: int | None = None) -> Trial:
+        """Spoil a good sequence.
+
+        Raises:
+            STEnhanceError: the sequence does not suit the protocol, for example because it has too few frames.
+        """
+        spoilt = simulate(good, self.key, seed=0, end_systole_frame=end_systole_frame)
+        return self.ask(good, spoilt)
+
+
+def find_protocol(key: str) -> Protocol:
+    """The protocol of this key.
+
+    Raises:
+        STEnhanceError: there is none; the message lists what there is.
+    """
+    try:
+        return PROTOCOLS[key]
+    except KeyError:
+        raise STEnhanceError(f"There is no protocol {key!r}; there are: {', '.join(PROTOCOLS)}.") from None
+
+
+def middle_slices(sequence: ImageSequence, count: int | None) -> ImageSequence:
+    """The `count` middle slices of a stack, at their places in the patient; all of them where it has no more."""
+    total = sequence.grid.shape[0]
+    if count is None or count >= total:
+        return sequence
+    if count < 1:
+        raise STEnhanceError(f"{count} slices were asked for; expected at least 1.")
+    first = (total - count) // 2
+    matrix = sequence.ijk_to_ras.copy()
+    matrix[:3, 3] += first * matrix[:3, 2]
+    return replace(sequence, frames=sequence.frames[:, first : first + count], ijk_to_ras=matrix)
+
+
+def factor_between(small_ji: tuple[int, int], large_ji: tuple[int, int]) -> float:
+    """A factor that turns one in-plane matrix into the other when rounded to whole voxels.
+
+    Raises:
+        STEnhanceError: one factor cannot serve both axes.
+    """
+    lowest = max((large - 0.5) / small for small, large in zip(small_ji, large_ji, strict=True))
+    highest = min((large + 0.5) / small for small, large in zip(small_ji, large_ji, strict=True))
+    exact = large_ji[0] / small_ji[0]
+    if lowest <= exact < highest:
+        return exact
+    if lowest < highest:
+        return (lowest + highest) / 2
+    raise STEnhanceError(
+        f"No single factor leads from {small_ji[1]}×{small_ji[0]} to {large_ji[1]}×{large_ji[0]} voxels; expected "
+        "sides that shrink alike. Crop the sequence to even sides first."
+    )
+
+
+def _finer_matrix(good: ImageSequence, spoilt: Simulation) -> Trial:
+    factor = factor_between(spoilt.sequence.grid.shape[1:], good.grid.shape[1:])
+    return Trial(spoilt.sequence, good, np.arange(len(good)), {"factor": factor})
+
+
+def _finer_matrix_with_prior(good: ImageSequence, spoilt: Simulation) -> Trial:
+    if len(good) < 2:
+        raise STEnhanceError("The sequence has 1 frame; expected at least 2, since the first one is the prior.")
+    trial = _finer_matrix(good, spoilt)
+    return replace(trial, scored=np.arange(1, len(good)), inputs={"prior": good.with_frames([0])})
+
+
+def _finer_slices(good: ImageSequence, spoilt: Simulation) -> Trial:
+    """Only slices from the first to the last thick one are asked for; what lies beyond would be extrapolated."""
+    within = THICKNESS * (spoilt.sequence.grid.shape[0] - 1) + 1
+    reference = replace(good, frames=good.frames[:, :within])
+    return Trial(spoilt.sequence, reference, np.arange(len(good)), {"slice_factor": THICKNESS})
+
+
+def _same_grid(good: ImageSequence, spoilt: Simulation) -> Trial:
+    return Trial(spoilt.sequence, good, np.arange(len(good)), inputs={"kspace": spoilt.kspace})
+
+
+def _full_cycle(good: ImageSequence, spoilt: Simulation) -> Trial:
+    """A cine is a cardiac cycle; one whose length is no multiple of the step is treated as not closing."""
+    kept = spoilt.kept
+    step = int(kept[1] - kept[0])
+    closes = len(good) % step == 0
+    reference = good if closes else good.with_frames(range(kept[-1] + 1))
+    notes = () if closes else (f"{len(good)} frames are no multiple of {step}: the end of the cycle was left out.",)
+    degraded = replace(spoilt.sequence, periodic=closes)
+    settings = {"times_ms": as_text(reference.times_ms)}
+    return Trial(degraded, reference, np.setdiff1d(np.arange(len(reference)), kept), settings, notes=notes)
+
+
+def _between_two_frames(good: ImageSequence, spoilt: Simulation) -> Trial:
+    reference = replace(good.with_frames(range(spoilt.kept[0], spoilt.kept[-1] + 1)), periodic=False)
+    settings = {"times_ms": as_text(reference.times_ms)}
+    estimated = tuple(note for note in spoilt.sequence.notes if note not in good.notes)
+    return Trial(spoilt.sequence, reference, np.arange(1, len(reference) - 1), settings, notes=estimated)
+
+
+def _joint(good: ImageSequence, spoilt: Simulation) -> Trial:
+    """In time first, then each frame in space; every frame was spoilt, so every frame counts."""
+    reference = replace(good.with_frames(range(spoilt.kept[-1] + 1)), periodic=False)
+    degraded = replace(spoilt.sequence, periodic=False)
+    finer = {"factor": factor_between(degraded.grid.shape[1:], good.grid.shape[1:])}
+    settings = {"times_ms": as_text(reference.times_ms)}
+    return Trial(degraded, reference, np.arange(len(reference)), settings, follow_up=(("zero-fill", finer),))
+
+
+_SR, _AR, _TI = Task.SUPER_RESOLUTION, Task.ARTEFACT_REDUCTION, Task.TEMPORAL_INTERPOLATION
+_CROP = "In-plane k-space centre crop to {}; no coils, phase or noise simulated."
+_PRIOR = " The first frame, fully sampled, is the prior for methods that take one, and is not scored."
+_COILS = "{}, 8 simulated coils, simulated smooth phase, complex noise of 1 % of the intensity scale (seed 0)."
+_CYCLE = "Every {} frame kept, no other change; the cine is taken as one closed cardiac cycle; only frames that were "
+_CYCLE += "left out are scored."
+
+PROTOCOLS: Mapping[str, Protocol] = {
+    protocol.key: protocol
+    for protocol in (
+        Protocol("s2", _SR, _CROP.format("1/2 per axis"), _finer_matrix),
+        Protocol("s4", _SR, _CROP.format("1/4 per axis"), _finer_matrix),
+        Protocol("k10", _SR, _CROP.format("10 % of the samples") + _PRIOR, _finer_matrix_with_prior),
+        Protocol("k6", _SR, _CROP.format("6.25 % of the samples") + _PRIOR, _finer_matrix_with_prior),
+        Protocol("k4", _SR, _CROP.format("4 % of the samples") + _PRIOR, _finer_matrix_with_prior),
+        Protocol(
+            "z4", _SR, "Slices 4 times as thick (Gaussian profile) and as far apart; no noise simulated.", _finer_slices
+        ),
+        Protocol("r13", _AR, _COILS.format("13 golden-angle spokes per frame"), _same_grid, MIDDLE_SLICES_OF_COILS),
+        Protocol("r26", _AR, _COILS.format("26 golden-angle spokes per frame"), _same_grid, MIDDLE_SLICES_OF_COILS),
+        Protocol("c4", _AR, _COILS.format("kt-interleaved Cartesian lines, 4×"), _same_grid, MIDDLE_SLICES_OF_COILS),
+        Protocol("c8", _AR, _COILS.format("kt-interleaved Cartesian lines, 8×"), _same_grid, MIDDLE_SLICES_OF_COILS),
+        Protocol("t2", _TI, _CYCLE.format("2nd"), _full_cycle),
+        Protocol("t4", _TI, _CYCLE.format("4th"), _full_cycle),
+        Protocol(
+            "t6",
+            _TI,
+            "Only frame 0 (near end-diastole) and the end-systolic frame kept; only the frames between are scored.",
+            _between_two_frames,
+        ),
+        Protocol(
+            "st48",
+            _TI,
+            "Every 8th frame kept, in-plane k-space centre crop to 1/4 per axis; frames from the first to the last kept"
+            " one are filled in by the method named, then zero-filled, and all of them are scored.",
+            _joint,
+        ),
+    )
+}
