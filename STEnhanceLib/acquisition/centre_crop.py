@@ -13,7 +13,6 @@ of the large and the small matrix, the two are adjoint up to their scale: N Â· â
 from __future__ import annotations
 
 import numpy as np
-import scipy.fft
 
 from STEnhanceLib.errors import STEnhanceError
 
@@ -80,6 +79,8 @@ def _resample(frames: np.ndarray, shape_ji: tuple[int, int]) -> np.ndarray:
 
 
 def _resample_axis(frames: np.ndarray, axis: int, size: int) -> np.ndarray:
+    import scipy.fft
+
     old = frames.shape[axis]
     if size == old:
         return frames

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from scipy import ndimage
 
 from STEnhanceLib.acquisition import centre_crop
 from STEnhanceLib.methods.declaration import EnhancedFrame, Enhancement, Method, Task
@@ -24,6 +23,8 @@ def enhance(sequence: ImageSequence, parameters: FinerGrid) -> Enhancement:
 
 
 def _frames(sequence: ImageSequence, parameters: FinerGrid, shape: tuple[int, int, int]) -> Iterator[EnhancedFrame]:
+    from scipy import ndimage
+
     old, new = sequence.grid.shape[1:], shape[1:]
     offset = parameters.first_sample(old, new)
     step = np.divide(old, new)

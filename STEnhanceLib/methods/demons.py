@@ -14,7 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
 
 from STEnhanceLib.methods import output_times
 from STEnhanceLib.methods.declaration import EnhancedFrame, Enhancement, Method, Task, parameter
@@ -68,6 +67,8 @@ class _Between:
     """Two registered frames and the motion between them; (K, J, I), or (J, I) inside where K is 1."""
 
     def __init__(self, before, after, spacing_mm, smoothing, threads):
+        from scipy import ndimage
+
         self.shape, self.threads = before.shape, threads
         before, after = (frame[0] if len(frame) == 1 else frame for frame in (before, after))
         self.displacement = displacement(before, after, spacing_mm[: before.ndim], smoothing)
@@ -86,6 +87,8 @@ class _Between:
         return ((1 - fraction) * before + fraction * after).astype(np.float32).reshape(self.shape)
 
     def _sample(self, volume: np.ndarray, positions: np.ndarray, **how) -> np.ndarray:
+        from scipy import ndimage
+
         parts = np.array_split(positions, os.cpu_count() or 1, axis=-2)
         sampled = self.threads.map(lambda part: ndimage.map_coordinates(volume, part, **how), parts)
         return np.concatenate(list(sampled), axis=-2)
@@ -132,6 +135,7 @@ def displacement(before: np.ndarray, after: np.ndarray, spacing_mm: tuple[float,
 
 def _coarse(frame: np.ndarray, shrink: list[int], spacing_mm: tuple[float, ...]):
     import SimpleITK
+    from scipy import ndimage
 
     blur = [factor / 2 if factor > 1 else 0 for factor in shrink[::-1]]
     image = SimpleITK.GetImageFromArray(ndimage.gaussian_filter(frame.astype(np.float32), blur))

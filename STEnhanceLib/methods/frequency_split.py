@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.fft
 from numpy.lib.stride_tricks import sliding_window_view
 
 from STEnhanceLib.errors import STEnhanceError
@@ -105,12 +104,16 @@ def _frames(
 
 
 def _filtered(frame: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    import scipy.fft
+
     spectrum = scipy.fft.dctn(frame, axes=(-2, -1), norm="ortho", workers=-1)
     return scipy.fft.idctn(weight * spectrum, axes=(-2, -1), norm="ortho", workers=-1)
 
 
 def _without_noise(band: np.ndarray, centre: int, threshold: float) -> np.ndarray:
     """Hard thresholding of overlapping space-time blocks; (n, J, I) to the denoised frame `centre`, (J, I)."""
+    import scipy.fft
+
     count, height, width = band.shape
     margin = BLOCK - 1  # every pixel, also at the edge, lies in as many blocks
     padded = np.pad(band, ((0, 0), (margin, margin + height % STRIDE), (margin, margin + width % STRIDE)), "reflect")

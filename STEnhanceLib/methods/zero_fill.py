@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-import scipy.fft
 
 from STEnhanceLib.acquisition import centre_crop
 from STEnhanceLib.methods.declaration import EnhancedFrame, Enhancement, Method, Task
@@ -30,6 +29,8 @@ def _shifted(frame: np.ndarray, by_ji: tuple[float, float]) -> np.ndarray:
     """The frame as it would be sampled `by_ji` voxels further on, by the shift theorem; (K, J, I)."""
     if not any(by_ji):
         return frame
+    import scipy.fft
+
     spectrum = scipy.fft.fft2(frame, workers=-1)
     for axis, by in zip((-2, -1), by_ji, strict=True):
         frequency = scipy.fft.fftfreq(frame.shape[axis])
