@@ -10,6 +10,8 @@ import pytest
 
 from STEnhanceLib.sequence import ImageSequence
 
+pytest_plugins = ["host.fixtures"]
+
 
 @pytest.fixture(scope="session")
 def stenhance_data() -> Path:
