@@ -84,7 +84,7 @@ def make_viewer(comparison: Comparison, budget: int) -> Viewer:
         "slices": sorted(sheets),
         "slice": slices[0],
         "grey": [low, high],
-        "window": [low, _bright(voxels[:, slices[0]], focus, half) or high],
+        "window": [0.0, _bright(voxels[:, slices[0]], focus, half) or high],
         "focus": focus,
         "half": half,
         "box": _box_rectangle(comparison),

@@ -106,7 +106,7 @@ click to move the lines</small></h3>
 {images}
 <h3 class="row"><b>b</b> Difference {against} <small>one colour scale for all</small></h3>
 {differences}
-<h3 class="row"><b>c</b> Space–time profiles <small>along the \
+<h3 class="row needs-script"><b>c</b> Space–time profiles <small>along the \
 <span class="across">horizontal</span> and the <span class="down">vertical</span> line, \
 time from left to right</small></h3>
 {profiles}
