@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
+from STEnhanceLib.assumed import MS_PER_UNIT, NO_TIMES, NOT_A_CYCLE, numbered_times
 from STEnhanceLib.errors import STEnhanceError
-from STEnhanceLib.sequence import ImageSequence
-
-ASSUMED_FRAME_DURATION_MS = 40.0
+from STEnhanceLib.methods.run import UNSUPPORTED_PER_FRAME, unsupported_text
+from STEnhanceLib.sequence import Grid, ImageSequence
 
 # Node attributes. They survive in .seq.nrrd and .mrb files, where `files` reads and writes the same ones.
 PERIODIC = "STEnhance.Periodic"
@@ -24,7 +24,6 @@ FRAME_TIME_MS = "STEnhance.TimeMs"
 FRAME_UNSUPPORTED = "STEnhance.Unsupported"
 FRAME_GENERATED = "STEnhance.Generated"
 
-_MS_PER_UNIT = {"us": 1e-3, "µs": 1e-3, "ms": 1.0, "msec": 1.0, "s": 1e3, "sec": 1e3, "min": 6e4}
 _TIME_TAGS = ("TriggerTime", "AcquisitionTime", "SeriesTime", "ContentTime")
 _NOT_PROVENANCE = ("DataNodeClassName", PERIODIC, NOTES, "STEnhance.Name", "STEnhance.Voxels")
 
@@ -77,25 +76,49 @@ def read_sequence(
         STEnhanceError: not a sequence of scalar volumes, empty, or frames that differ in size or geometry.
     """
     sequence_node, _ = find_sequence(sequence_node)
+    grid, notes = describe_sequence(sequence_node, frame_duration_ms=frame_duration_ms, periodic=periodic)
+    frames = allocate((len(grid), *grid.shape), np.float32)
+    for frame, volume in zip(frames, _scalar_volumes(sequence_node), strict=True):
+        frame[...] = _voxels(volume)
+    return ImageSequence(
+        frames,
+        grid.ijk_to_ras,
+        grid.times_ms,
+        grid.periodic,
+        name=sequence_node.GetName() or "",
+        notes=notes,
+        attributes=_provenance(sequence_node),
+    )
+
+
+def describe_sequence(
+    sequence_node, *, frame_duration_ms: float | None = None, periodic: bool | None = None
+) -> tuple[Grid, tuple[str, ...]]:
+    """Geometry and time of a sequence without its voxels, and what had to be assumed; arguments as `read_sequence`."""
+    sequence_node, _ = find_sequence(sequence_node)
     volumes = _scalar_volumes(sequence_node)
     matrix = _common_geometry(sequence_node, volumes)
     times_ms, assumed = frame_times(sequence_node, frame_duration_ms)
     notes = (*filter(None, (sequence_node.GetAttribute(NOTES) or "").split("\n")), *assumed)
-    attributes = {
-        name: sequence_node.GetAttribute(name)
-        for name in sequence_node.GetAttributeNames()
-        if name not in _NOT_PROVENANCE
-    }
     if periodic is None:
         known = sequence_node.GetAttribute(PERIODIC)
         periodic = known == "yes"
-        if known is None:
-            notes += ("Whether the last frame is followed by the first is not recorded; assumed that it is not.",)
-    views = [_voxels(volume) for volume in volumes]
-    frames = allocate((len(views), *views[0].shape), np.float32)
-    for index, view in enumerate(views):
-        frames[index] = view
-    return ImageSequence(frames, matrix, times_ms, periodic, sequence_node.GetName() or "", notes, attributes)
+        if known is None and NOT_A_CYCLE not in notes:
+            notes += (NOT_A_CYCLE,)
+    return Grid(volumes[0].GetImageData().GetDimensions()[::-1], matrix, times_ms, periodic), notes
+
+
+def read_volume(volume_node) -> ImageSequence:
+    """Read a single volume, such as a planning scan, as a sequence of one frame.
+
+    Raises:
+        STEnhanceError: not a greyscale volume with voxels.
+    """
+    found = _not_greyscale(volume_node)
+    if found:
+        raise STEnhanceError(f"{volume_node.GetName()!r} is {found}; expected a greyscale volume. Select another one.")
+    frames = _voxels(volume_node).astype(np.float32)[None]
+    return ImageSequence(frames, _ijk_to_ras(volume_node), [0.0], name=volume_node.GetName() or "")
 
 
 def frame_times(sequence_node, frame_duration_ms: float | None = None) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -111,9 +134,7 @@ def frame_times(sequence_node, frame_duration_ms: float | None = None) -> tuple[
     ):
         if recorded is not None and len(recorded) == count and (np.diff(recorded) > 0).all():
             return recorded, _doubts(sequence_node, recorded)
-    return ASSUMED_FRAME_DURATION_MS * np.arange(count), (
-        f"The sequence has frame numbers but no times; assumed {ASSUMED_FRAME_DURATION_MS:g} ms between frames.",
-    )
+    return numbered_times(count), (NO_TIMES,)
 
 
 def add_sequence(sequence: ImageSequence, scene=None):
@@ -253,20 +274,36 @@ def _scalar_volumes(sequence_node) -> list:
         raise STEnhanceError(f"The sequence {name!r} has no frames; expected at least one. Load its images first.")
     volumes = [sequence_node.GetNthDataNode(index) for index in range(count)]
     for index, volume in enumerate(volumes):
-        found = None
-        if volume is None or volume.GetClassName() != "vtkMRMLScalarVolumeNode":
-            # Label maps and vector volumes are kinds of scalar volumes too, so the class itself is asked.
-            found = "nothing" if volume is None else f"a {volume.GetNodeTagName()}"
-        elif volume.GetImageData() is None or volume.GetImageData().GetNumberOfPoints() == 0:
-            found = "a volume without voxels"
-        elif volume.GetImageData().GetNumberOfScalarComponents() != 1:
-            found = f"a colour image of {volume.GetImageData().GetNumberOfScalarComponents()} components"
+        found = _not_greyscale(volume)
         if found:
             raise STEnhanceError(
                 f"Frame {index + 1} of the sequence {name!r} is {found}; expected greyscale volumes. "
                 "Choose a sequence of MR images."
             )
     return volumes
+
+
+def _not_greyscale(volume) -> str | None:
+    """What a node is if it is no greyscale volume with voxels; None if it is one."""
+    if volume is None:
+        return "nothing"
+    if volume.GetClassName() != "vtkMRMLScalarVolumeNode":
+        # Label maps and vector volumes are kinds of scalar volumes too, so the class itself is asked.
+        return f"a {volume.GetNodeTagName()}"
+    if volume.GetImageData() is None or volume.GetImageData().GetNumberOfPoints() == 0:
+        return "a volume without voxels"
+    components = volume.GetImageData().GetNumberOfScalarComponents()
+    return None if components == 1 else f"a colour image of {components} components"
+
+
+def _provenance(sequence_node) -> dict[str, str]:
+    """The attributes of a sequence node, with what its frames say about their support by the measurement."""
+    names = (name for name in sequence_node.GetAttributeNames() if name not in _NOT_PROVENANCE)
+    attributes = {name: sequence_node.GetAttribute(name) for name in names}
+    shares = _frame_attributes(sequence_node, FRAME_UNSUPPORTED)
+    if shares is not None:
+        attributes[UNSUPPORTED_PER_FRAME] = unsupported_text(shares)
+    return attributes
 
 
 def _common_geometry(sequence_node, volumes: list) -> np.ndarray:
@@ -327,7 +364,7 @@ def _frame_attributes(sequence_node, name: str) -> np.ndarray | None:
 
 def _index_times(sequence_node) -> np.ndarray | None:
     scale, values = (
-        _MS_PER_UNIT.get(sequence_node.GetIndexUnit().strip().lower()),
+        MS_PER_UNIT.get(sequence_node.GetIndexUnit().strip().lower()),
         _numbers(index_values(sequence_node)),
     )
     return None if scale is None or values is None else scale * values
@@ -339,7 +376,7 @@ def _multi_volume_times(sequence_node) -> np.ndarray | None:
         return None
     labels = _numbers((sequence_node.GetAttribute("MultiVolume.FrameLabels") or "").split(","))
     unit = sequence_node.GetAttribute("MultiVolume.FrameIdentifyingDICOMTagUnits") or "ms"
-    return None if labels is None else _MS_PER_UNIT.get(unit, 1.0) * labels
+    return None if labels is None else MS_PER_UNIT.get(unit, 1.0) * labels
 
 
 def _doubts(sequence_node, times_ms: np.ndarray) -> tuple[str, ...]:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from STEnhanceLib.assumed import NO_TIMES, NOT_A_CYCLE, numbered_times
 from STEnhanceLib.errors import STEnhanceError
-from STEnhanceLib.files.assumed import NO_TIMES, NOT_A_CYCLE, numbered_times
 from STEnhanceLib.files.dicom_slices import Image
 
 KEYS = ("TriggerTime", "TemporalPositionIdentifier", "AcquisitionTime", "InstanceNumber")

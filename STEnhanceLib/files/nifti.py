@@ -21,8 +21,8 @@ from typing import BinaryIO
 
 import numpy as np
 
+from STEnhanceLib.assumed import NO_TIMES, NOT_A_CYCLE, numbered_times
 from STEnhanceLib.errors import STEnhanceError
-from STEnhanceLib.files.assumed import NO_TIMES, NOT_A_CYCLE, numbered_times
 from STEnhanceLib.files.voxels import LARGEST_DEFLATE_RATIO, check_size, read_frames, write_frames
 from STEnhanceLib.sequence import ImageSequence
 

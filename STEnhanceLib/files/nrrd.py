@@ -18,8 +18,8 @@ from typing import BinaryIO
 
 import numpy as np
 
+from STEnhanceLib.assumed import NOT_A_CYCLE
 from STEnhanceLib.errors import STEnhanceError
-from STEnhanceLib.files.assumed import NOT_A_CYCLE
 from STEnhanceLib.files.nrrd_axes import find_axes, ijk_to_ras, times_ms
 from STEnhanceLib.files.nrrd_header import header_bytes, read_header
 from STEnhanceLib.files.voxels import LARGEST_DEFLATE_RATIO, check_size, read_frames, write_frames

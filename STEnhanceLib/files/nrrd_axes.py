@@ -7,8 +7,8 @@ from urllib.parse import unquote
 
 import numpy as np
 
+from STEnhanceLib.assumed import MS_PER_UNIT, NO_TIMES, numbered_times
 from STEnhanceLib.errors import STEnhanceError
-from STEnhanceLib.files.assumed import MS_PER_UNIT, NO_TIMES, numbered_times
 from STEnhanceLib.files.nrrd_header import NrrdHeader
 
 _SIGNS_TO_RAS = {

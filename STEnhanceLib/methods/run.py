@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 import STEnhanceLib
 from STEnhanceLib.errors import STEnhanceError
-from STEnhanceLib.methods.declaration import EnhancedFrame, Enhancement, Method
-from STEnhanceLib.sequence import ImageSequence
+from STEnhanceLib.methods.declaration import EnhancedFrame, Enhancement, Method, Need
+from STEnhanceLib.sequence import Grid, ImageSequence
 
+UNSUPPORTED_PER_FRAME = "STEnhance.UnsupportedPerFrame"
 NOT_FOR_CLINICAL_USE = "Research software: not for clinical use."
 
 
@@ -58,6 +59,26 @@ def provenance(method: Method, parameters: Any, notes: tuple[str, ...]) -> Mappi
     }
 
 
+def unsupported_text(shares: Iterable[float]) -> str:
+    """The mean unsupported fraction of every frame, as the attribute `UNSUPPORTED_PER_FRAME` keeps it."""
+    return " ".join(f"{share:.4g}" for share in shares)
+
+
+def expected_result(method: Method, grid: Grid, parameters: Any) -> Grid:
+    """Where and when the result would lie, found without any voxels and in milliseconds.
+
+    A method that works on k-space keeps the grid.
+
+    Raises:
+        STEnhanceError: the method refuses such a sequence.
+    """
+    if Need.KSPACE in method.needs:
+        return grid
+    blank = np.broadcast_to(np.float32(0), (len(grid), *grid.shape))
+    sequence = ImageSequence(blank, grid.ijk_to_ras, grid.times_ms, grid.periodic)
+    return method.enhance(sequence, parameters, **{need.value: None for need in method.needs}).grid
+
+
 def enhance_all(
     method: Method,
     sequence: ImageSequence,
@@ -89,7 +110,7 @@ def enhance_all(
         attributes={
             **provenance(method, parameters, (*sequence.notes, *enhancement.notes)),
             "STEnhance.Input": sequence.name,
-            "STEnhance.UnsupportedPerFrame": " ".join(f"{share:.4g}" for share in unsupported),
+            UNSUPPORTED_PER_FRAME: unsupported_text(unsupported),
         },
     )
 

@@ -1,15 +1,15 @@
-"""What readers assume where a file is silent, in the same words for every format."""
+"""What readers assume where a file or a scene is silent, in the same words for all of them."""
 
 from __future__ import annotations
 
 import numpy as np
 
 NOT_A_CYCLE = (
-    "Assumed not to be a cycle, since the file does not say that the last frame is followed by the first; "
-    "say --periodic if it is."
+    "Assumed not to be a cycle, since nothing says that the last frame is followed by the first; "
+    "say so (--periodic, or the panel's check box) if it is."
 )
 FRAME_DURATION_MS = 40.0
-NO_TIMES = f"The file gives no frame times; assumed {FRAME_DURATION_MS:g} ms between frames."
+NO_TIMES = f"There are no frame times; assumed {FRAME_DURATION_MS:g} ms between frames."
 
 MS_PER_UNIT = {
     **dict.fromkeys(("ms", "msec", "millisecond", "milliseconds"), 1.0),
