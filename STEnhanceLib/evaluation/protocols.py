@@ -59,11 +59,12 @@ class Protocol:
     middle_slices: int | None = None
 
     def trial(self, good: ImageSequence, end_systole_frame: int | None = None) -> Trial:
-        """Spoil a good sequence.
+        """Spoil a good sequence. Cases of the benchmark are taken as full cardiac cycles, whatever their file says.
 
         Raises:
             STEnhanceError: the sequence does not suit the protocol, for example because it has too few frames.
         """
+        good = replace(good, periodic=True)
         spoilt = simulate(good, self.key, seed=0, end_systole_frame=end_systole_frame)
         return self.ask(good, spoilt)
 
@@ -108,7 +109,7 @@ def factor_between(small_ji: tuple[int, int], large_ji: tuple[int, int]) -> floa
         return (lowest + highest) / 2
     raise STEnhanceError(
         f"No single factor leads from {small_ji[1]}×{small_ji[0]} to {large_ji[1]}×{large_ji[0]} voxels; expected "
-        "sides that shrink alike. Crop the sequence to even sides first."
+        "sides that shrink alike. Crop the sequence to a square matrix first."
     )
 
 
@@ -136,19 +137,18 @@ def _same_grid(good: ImageSequence, spoilt: Simulation) -> Trial:
 
 
 def _full_cycle(good: ImageSequence, spoilt: Simulation) -> Trial:
-    """A cine is a cardiac cycle; one whose length is no multiple of the step is treated as not closing."""
-    kept = spoilt.kept
-    step = int(kept[1] - kept[0])
-    closes = len(good) % step == 0
-    reference = good if closes else good.with_frames(range(kept[-1] + 1))
-    notes = () if closes else (f"{len(good)} frames are no multiple of {step}: the end of the cycle was left out.",)
-    degraded = replace(spoilt.sequence, periodic=closes)
+    """All frames, or those up to the last kept one where the kept ones do not go evenly around the cycle."""
+    closes = spoilt.sequence.periodic
+    reference = good if closes else good.with_frames(range(spoilt.kept[-1] + 1))
+    cut = f"{len(good)} frames do not close the cycle in steps of {spoilt.kept[1]}: those after the last kept one were "
+    cut += "left out."
     settings = {"times_ms": as_text(reference.times_ms)}
-    return Trial(degraded, reference, np.setdiff1d(np.arange(len(reference)), kept), settings, notes=notes)
+    scored = np.setdiff1d(np.arange(len(reference)), spoilt.kept)
+    return Trial(spoilt.sequence, reference, scored, settings, notes=() if closes else (cut,))
 
 
 def _between_two_frames(good: ImageSequence, spoilt: Simulation) -> Trial:
-    reference = replace(good.with_frames(range(spoilt.kept[0], spoilt.kept[-1] + 1)), periodic=False)
+    reference = replace(good.with_frames(range(spoilt.kept[-1] + 1)), periodic=False)
     settings = {"times_ms": as_text(reference.times_ms)}
     estimated = tuple(note for note in spoilt.sequence.notes if note not in good.notes)
     return Trial(spoilt.sequence, reference, np.arange(1, len(reference) - 1), settings, notes=estimated)
@@ -156,19 +156,16 @@ def _between_two_frames(good: ImageSequence, spoilt: Simulation) -> Trial:
 
 def _joint(good: ImageSequence, spoilt: Simulation) -> Trial:
     """In time first, then each frame in space; every frame was spoilt, so every frame counts."""
-    reference = replace(good.with_frames(range(spoilt.kept[-1] + 1)), periodic=False)
-    degraded = replace(spoilt.sequence, periodic=False)
-    finer = {"factor": factor_between(degraded.grid.shape[1:], good.grid.shape[1:])}
-    settings = {"times_ms": as_text(reference.times_ms)}
-    return Trial(degraded, reference, np.arange(len(reference)), settings, follow_up=(("zero-fill", finer),))
+    trial = _full_cycle(good, spoilt)
+    finer = {"factor": factor_between(spoilt.sequence.grid.shape[1:], good.grid.shape[1:])}
+    return replace(trial, scored=np.arange(len(trial.reference)), follow_up=(("zero-fill", finer),))
 
 
 _SR, _AR, _TI = Task.SUPER_RESOLUTION, Task.ARTEFACT_REDUCTION, Task.TEMPORAL_INTERPOLATION
 _CROP = "In-plane k-space centre crop to {}; no coils, phase or noise simulated."
 _PRIOR = " The first frame, fully sampled, is the prior for methods that take one, and is not scored."
 _COILS = "{}, 8 simulated coils, simulated smooth phase, complex noise of 1 % of the intensity scale (seed 0)."
-_CYCLE = "Every {} frame kept, no other change; the cine is taken as one closed cardiac cycle; only frames that were "
-_CYCLE += "left out are scored."
+_CYCLE = "Every {} frame kept, of what is taken as one full cardiac cycle; only the others are scored."
 
 PROTOCOLS: Mapping[str, Protocol] = {
     protocol.key: protocol
