@@ -309,6 +309,8 @@ def test_errors_in_slots_are_collected_and_dialogs_recorded(host, module_path):
     host.accept_dialogs = False
     assert not slicer.util.confirmYesNoDisplay("Sure?")
     assert [dialog.text for dialog in host.dialogs] == ["Install?", "Sure?"]
+    slicer.util.delayDisplay("A popup that closes itself", 400)
+    host.wait(0.5)
 
 
 def test_errors_in_vtk_observers_are_collected(host):

@@ -55,6 +55,7 @@ class qMRMLNodeComboBox(qt.QWidget):
         super().__init__(parent)
         self._box = qt.QComboBox(self)
         self._box.setSizeAdjustPolicy(qt.QComboBox.AdjustToMinimumContentsLengthWithIcon)
+        self._box.setIconSize(qt.QSize(1, 1))
         row = qt.QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.addWidget(self._box)

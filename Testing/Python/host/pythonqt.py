@@ -98,7 +98,9 @@ def _attribute(self, name):
     return _getattribute(self, name) if method is None else method.__get__(self)
 
 
-def _connect(self, signal: str, slot: Callable) -> bool:
+def _connect(self, signal: str, slot: Callable, *more) -> bool:
+    if more:  # PySide6 calling itself, as in QTimer.singleShot: (sender, signal, receiver, slot)
+        return _static_connect(signal, slot, *more)
     signature = _signature(self, signal)
     taken = _taken(slot)
 
