@@ -25,6 +25,8 @@ _PANE_SIZES = {29: (560, 840), 27: (640, 400)}
 
 _TITLE_HEIGHT, _GAP = 36, 8  # pixels of a picture
 
+LIMIT_PERCENTILE = 99.5  # of the absolute differences: what is full blue or red
+
 _DIVERGING = "vtkMRMLColorTableNodeFileDivergingBlueRed.txt"
 
 
@@ -44,7 +46,7 @@ def arrange(panes: Sequence, application_logic=None) -> list:
     """
     if not 2 <= len(panes) <= 4:
         raise STEnhanceError(f"{len(panes)} sequences were given to compare; expected two to four.")
-    volumes = [_shown_volume(node) for node in panes]
+    volumes = [shown_volume(node) for node in panes]
     scene = volumes[0].GetScene()
     number, tags = _layout_for(panes)
     scene.GetFirstNodeByClass("vtkMRMLLayoutNode").SetViewArrangement(number)
@@ -53,6 +55,17 @@ def arrange(panes: Sequence, application_logic=None) -> list:
 
         application_logic = slicer.app.applicationLogic()
     logics = [application_logic.GetSliceLogic(scene.GetSingletonNode(tag, "vtkMRMLSliceNode")) for tag in tags]
+    show_linked(logics, volumes)
+    return [logic.GetSliceNode() for logic in logics[: len(volumes)]]
+
+
+def show_linked(logics: Sequence, volumes: Sequence) -> None:
+    """Put a volume into each view and let the views follow each other in place and scale.
+
+    Args:
+        logics: the `vtkMRMLSliceLogic` of each view; the first one gives place and scale.
+        volumes: what they show, from left to right; views beyond them are emptied.
+    """
     # A linked view hands its volumes on to the others, so link last.
     for logic in logics:
         logic.GetSliceCompositeNode().SetLinkedControl(False)
@@ -62,13 +75,12 @@ def arrange(panes: Sequence, application_logic=None) -> list:
         composite.SetBackgroundVolumeID(volume.GetID() if volume is not None else None)
         composite.SetForegroundVolumeID(None)
         composite.SetLabelVolumeID(None)
-    _look_at(logics[0], volumes[0])
+    look_at(logics[0], volumes[0])
     for logic in logics[1:]:
-        _look_alike(logics[0].GetSliceNode(), logic.GetSliceNode())
+        look_alike(logics[0].GetSliceNode(), logic.GetSliceNode())
     for logic in logics:
         logic.GetSliceCompositeNode().SetLinkedControl(True)
         logic.GetSliceCompositeNode().SetHotLinkedControl(True)
-    return [logic.GetSliceNode() for logic in logics[: len(volumes)]]
 
 
 def publish_difference(result_node, reference_node, name: str = "") -> Publication:
@@ -109,12 +121,16 @@ def publish_difference(result_node, reference_node, name: str = "") -> Publicati
     for difference in differences:
         publication.add_frame(difference)
     publication.finish()
-    half_window = float(np.percentile(np.abs(differences), 99.5)) or 1.0
-    display = publication.proxy.GetDisplayNode()
-    display.SetAutoWindowLevel(False)
-    display.SetWindowLevel(2 * half_window, 0.0)
-    display.SetAndObserveColorNodeID(_diverging_colours(publication.proxy.GetScene()).GetID())
+    show_signed(publication.proxy, float(np.percentile(np.abs(differences), LIMIT_PERCENTILE)))
     return publication
+
+
+def show_signed(volume, limit: float) -> None:
+    """Colour a volume of differences from blue at −limit over white at zero to red at +limit."""
+    display = volume.GetDisplayNode()
+    display.SetAutoWindowLevel(False)
+    display.SetWindowLevel(2 * (limit or 1.0), 0.0)
+    display.SetAndObserveColorNodeID(_diverging_colours(volume.GetScene()).GetID())
 
 
 def save_comparison(
@@ -220,7 +236,12 @@ def _layout_for(panes: Sequence) -> tuple[int, tuple[str, ...]]:
     return _SIDE_BY_SIDE if len(panes) == 2 else _TWO_OVER_TWO
 
 
-def _shown_volume(node):
+def shown_volume(node):
+    """The volume in which a browser shows a sequence.
+
+    Raises:
+        STEnhanceError: no browser shows it, or as `find_sequence`.
+    """
     sequence, browser = find_sequence(node)
     volume = browser.GetProxyNode(sequence) if browser is not None else None
     if volume is None:
@@ -230,7 +251,7 @@ def _shown_volume(node):
     return volume
 
 
-def _look_at(logic, volume) -> None:
+def look_at(logic, volume) -> None:
     """Turn a slice view into the plane of the acquired slices, on the middle one, the whole image in view."""
     import slicer
 
@@ -244,7 +265,7 @@ def _look_at(logic, volume) -> None:
     logic.SnapSliceOffsetToIJK()
 
 
-def _look_alike(first, other) -> None:
+def look_alike(first, other) -> None:
     """Give a view the plane and the scale of the first, whatever its own size in pixels."""
     import slicer
 

@@ -69,20 +69,25 @@ def interpolated(sequence: ImageSequence, grid: Grid) -> np.ndarray:
     from scipy.ndimage import affine_transform
 
     to_source = _index_map(grid, sequence.grid)[[2, 1, 0, 3]][:, [2, 1, 0, 3]]
-    source, times = sequence.magnitude(), sequence.times_ms
-    if np.allclose(to_source, np.eye(4), atol=1e-4) and grid.shape == sequence.grid.shape:
-        placed = source
-    else:
-        placed = np.stack(
-            [affine_transform(f, to_source, output_shape=grid.shape, order=1, mode="nearest") for f in source]
-        )
+    source, times, indices = sequence.magnitude(), sequence.times_ms, np.arange(len(sequence))
     if sequence.periodic and len(sequence) > 1:
-        placed, times = np.concatenate([placed, placed[:1]]), np.append(times, times[0] + sequence.grid.period_ms)
+        times, indices = np.append(times, times[0] + sequence.grid.period_ms), np.append(indices, 0)
     position = np.interp(grid.times_ms, times, np.arange(len(times)))
-    before = np.minimum(position.astype(int), len(times) - 1)
-    after = np.minimum(before + 1, len(times) - 1)
-    weight = (position - before).astype(np.float32)[:, None, None, None]
-    return (1 - weight) * placed[before] + weight * placed[after]
+    begun = np.minimum(position.astype(int), len(times) - 1)
+    weight = (position - begun).astype(np.float32)
+    before, after = indices[begun], indices[np.where(weight > 0, np.minimum(begun + 1, len(times) - 1), begun)]
+    in_place = np.allclose(to_source, np.eye(4), atol=1e-4) and grid.shape == sequence.grid.shape
+    # Only frames that count are resampled, so that asking for a single moment costs little.
+    placed = {
+        n: source[n]
+        if in_place
+        else affine_transform(source[n], to_source, output_shape=grid.shape, order=1, mode="nearest")
+        for n in {*before.tolist(), *after.tolist()}
+    }
+    frames = np.empty((len(grid), *grid.shape), np.float32)
+    for frame, a, b, w in zip(frames, before.tolist(), after.tolist(), weight, strict=True):
+        frame[...] = (1 - w) * placed[a] + w * placed[b]
+    return frames
 
 
 def _index_map(source: Grid, target: Grid) -> np.ndarray:
