@@ -80,6 +80,7 @@ class Method:
         generative: it invents content that no measurement supports, and the user is told.
         baseline: a training-free method that every table holds for comparison.
         rank: its place in menus, small numbers first.
+        preview_frames: neighbouring frames it needs for a preview of one; None for the whole sequence.
     """
 
     key: str
@@ -94,6 +95,7 @@ class Method:
     generative: bool = False
     baseline: bool = False
     rank: int = 100
+    preview_frames: int | None = 1
 
     def missing_packages(self) -> tuple[str, ...]:
         """The required packages that are not installed here; empty when the method can run."""

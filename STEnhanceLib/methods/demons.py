@@ -154,5 +154,6 @@ METHOD = Method(
     "2:243-260; symmetric forces after Vercauteren et al., NeuroImage 2009; 45:S61-S72.",
     requires=("SimpleITK",),
     baseline=True,
+    preview_frames=2,
     rank=30,
 )

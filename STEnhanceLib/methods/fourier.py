@@ -70,5 +70,6 @@ METHOD = Method(
     enhance=enhance,
     reference="Bracewell: The Fourier Transform and Its Applications. McGraw-Hill, 3rd ed. 2000.",
     baseline=True,
+    preview_frames=None,
     rank=20,
 )

@@ -36,5 +36,6 @@ METHOD = Method(
     reference="Lehmann, Gönner, Spitzer: Survey: interpolation methods in medical image processing. "
     "IEEE Trans Med Imaging 1999; 18:1049-1075.",
     baseline=True,
+    preview_frames=2,
     rank=10,
 )

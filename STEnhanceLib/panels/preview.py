@@ -1,0 +1,116 @@
+"""One enhanced frame over the one on screen, to try parameters before a run over all frames."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import slicer
+
+from STEnhanceLib import scene
+from STEnhanceLib.errors import STEnhanceError
+from STEnhanceLib.jobs import Failed, FrameReady, Job, Planned, Worker
+from STEnhanceLib.methods import Method, Task
+from STEnhanceLib.sequence import ImageSequence
+
+
+class Preview:
+    """The frame on screen, enhanced and laid over it; for temporal interpolation, the moment after it.
+
+    Attributes:
+        done: the frame is shown, or there will be none.
+        error: why there will be none; None otherwise.
+        volume: the `vtkMRMLScalarVolumeNode` that shows it; None before.
+    """
+
+    def __init__(self, worker: Worker, input_node, method: Method, settings: Mapping[str, Any], **overrides: Any):
+        """Hand the frames that the method needs to the worker; `overrides` as in `scene.read_sequence`.
+
+        Raises:
+            STEnhanceError: the node is no sequence of greyscale volumes, or it is too short.
+        """
+        self.done, self.error, self.volume = False, None, None
+        sequence_node, self._browser = scene.find_sequence(input_node)
+        self._input_volume = self._browser.GetProxyNode(sequence_node) if self._browser is not None else None
+        sequence = scene.read_sequence(sequence_node, **overrides)
+        shown = _shown_frame(sequence_node, self._browser)
+        part, self._wanted_ms = _part_for_preview(sequence, shown, method)
+        self._index = 0
+        self._grid = None
+        self._job: Job | None = worker.submit(method.key, settings, part)
+
+    def poll(self) -> None:
+        """Show the frame if it has come."""
+        for event in () if self._job is None else self._job.poll():
+            if isinstance(event, Planned):
+                self._grid = event.grid
+                self._index = int(np.abs(event.grid.times_ms - self._wanted_ms).argmin())
+            elif isinstance(event, FrameReady) and event.index == self._index:
+                self._show(event.voxels)
+                self._finish()
+                return
+            elif isinstance(event, Failed):
+                self.error = event.message
+                self._finish()
+                return
+
+    def remove(self) -> None:
+        """Take the picture away; the views show the input as before."""
+        self._finish()
+        if self.volume is not None and self.volume.GetScene() is not None:
+            for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
+                if composite.GetForegroundVolumeID() == self.volume.GetID():
+                    composite.SetForegroundVolumeID(None)
+                    composite.SetForegroundOpacity(0.0)
+            slicer.mrmlScene.RemoveNode(self.volume)
+        self.volume = None
+
+    def _finish(self) -> None:
+        self.done = True
+        if self._job is not None:
+            self._job.cancel()
+        self._job = None
+
+    def _show(self, voxels: np.ndarray) -> None:
+        name = f"{self._input_volume.GetName() if self._input_volume else 'Input'} preview"
+        self.volume = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
+        self.volume.SetHideFromEditors(True)
+        self.volume.SetSaveWithScene(False)
+        self.volume.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(self._grid.ijk_to_ras))
+        slicer.util.updateVolumeFromArray(self.volume, np.array(voxels))
+        if self._input_volume is None:
+            self.volume.CreateDefaultDisplayNodes()
+            return
+        self.volume.SetAndObserveTransformNodeID(self._input_volume.GetTransformNodeID())
+        self.volume.SetAndObserveDisplayNodeID(self._input_volume.GetDisplayNodeID())
+        for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
+            if composite.GetBackgroundVolumeID() == self._input_volume.GetID():
+                composite.SetForegroundVolumeID(self.volume.GetID())
+                composite.SetForegroundOpacity(1.0)
+
+
+def _shown_frame(sequence_node, browser) -> int:
+    """The index of the frame of this sequence that is on screen."""
+    if browser is None or browser.GetMasterSequenceNode() is None or browser.GetSelectedItemNumber() < 0:
+        return 0
+    value = browser.GetMasterSequenceNode().GetNthIndexValue(browser.GetSelectedItemNumber())
+    return max(0, sequence_node.GetItemNumberFromIndexValue(value, False))
+
+
+def _part_for_preview(sequence: ImageSequence, shown: int, method: Method) -> tuple[ImageSequence, float]:
+    """The frames that the method needs for one, and the moment to show."""
+    last = len(sequence) - 1
+    if method.task is Task.TEMPORAL_INTERPOLATION:
+        if last < 1:
+            raise STEnhanceError("The sequence has 1 frame; expected at least 2 to fill in the time between them.")
+        shown = min(shown, last - 1)
+        wanted = float(np.mean(sequence.times_ms[shown : shown + 2]))
+    else:
+        wanted = float(sequence.times_ms[shown])
+    if method.preview_frames is None:
+        return sequence, wanted
+    count = min(method.preview_frames, len(sequence))
+    first = min(max(0, shown - (count - 1) // 2), len(sequence) - count)
+    part = sequence.with_frames(np.arange(first, first + count))
+    return ImageSequence(part.frames, part.ijk_to_ras, part.times_ms, name=part.name), wanted

@@ -1,0 +1,5 @@
+"""Stub until the sample data are written."""
+
+
+def register():
+    """Nothing yet."""

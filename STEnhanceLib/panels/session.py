@@ -1,0 +1,27 @@
+"""The one warm worker that the three modules share while Slicer runs."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+
+from STEnhanceLib.jobs.client import Worker
+
+_worker: Worker | None = None
+
+
+def worker() -> Worker:
+    """The worker of this session; its process starts with the first job."""
+    global _worker  # noqa: PLW0603  (one process for all modules, like slicer.mrmlScene)
+    if _worker is None:
+        import slicer
+
+        _worker = Worker(python=shutil.which("PythonSlicer") or sys.executable)
+        slicer.app.connect("aboutToQuit()", close_worker)
+    return _worker
+
+
+def close_worker() -> None:
+    """End the process and what it computes; the next job starts a new one."""
+    if _worker is not None:
+        _worker.close()

@@ -1,0 +1,101 @@
+"""What the panel says, as short rich text."""
+
+from __future__ import annotations
+
+import html
+import math
+
+from slicer.i18n import tr as _
+
+from STEnhanceLib.methods import Method
+from STEnhanceLib.sequence import Grid
+
+GENERATED = "Frames and detail between what was measured are computed, not scanned; results are marked as such."
+
+
+def grid(found: Grid) -> str:
+    """Frames, size, spacing and time of a sequence."""
+    k, j, i = found.shape
+    spacing = " × ".join(f"{size:.3g}" for size in found.spacing_mm)
+    text = _("{frames} frames × {slices} slices, {i} × {j} voxels of {spacing} mm").format(
+        frames=len(found), slices=k, i=i, j=j, spacing=spacing
+    )
+    if len(found) > 1:
+        text += "<br>" + _("{dt:.1f} ms from frame to frame, {total:.0f} ms in all").format(
+            dt=found.frame_duration_ms, total=found.times_ms[-1] - found.times_ms[0]
+        )
+    return text
+
+
+def method_card(method: Method) -> str:
+    """What a method does, where it comes from, and whether it invents."""
+    warning = f"<br><b>{_('It invents detail that nothing measured.')}</b>" if method.generative else ""
+    return f"{html.escape(_(method.summary))}{warning}<br><small>{html.escape(method.reference)}</small>"
+
+
+def packages(missing: tuple[str, ...]) -> str:
+    """The status line of the first run."""
+    if not missing:
+        return good(_("All Python packages are installed."))
+    return bad(_("Some methods need {packages}.").format(packages=", ".join(missing)))
+
+
+def memory(source: Grid, result: Grid, free_bytes: int | None) -> str:
+    """What the result will be, how much memory it takes, and whether that fits."""
+    k, j, i = result.shape
+    size = _("{frames} frames of {i} × {j} × {k}").format(frames=len(result), i=i, j=j, k=k)
+    needed = needed_bytes(source, result)
+    text = _("{size}; about {needed} needed").format(size=size, needed=_bytes(needed))
+    if free_bytes is None:
+        return text
+    text += ", " + _("{free} free").format(free=_bytes(free_bytes))
+    return (
+        text
+        if needed < free_bytes
+        else bad(text + ". " + _("Choose fewer frames, a smaller factor, or crop the input."))
+    )
+
+
+def needed_bytes(source: Grid, result: Grid) -> int:
+    """Input and result as float32, each in the scene and once more in the files between the processes."""
+    return 2 * 4 * sum(len(part) * math.prod(part.shape) for part in (source, result))
+
+
+def progress(run) -> str:
+    """Frame k of N and the time left."""
+    if not run.count:
+        return _("Starting…")
+    text = _("Frame {done} of {count}").format(done=run.finished_frames, count=run.count)
+    if math.isfinite(run.remaining_s) and run.finished_frames:
+        text += ", " + _("about {time} left").format(time=_duration(run.remaining_s))
+    return text
+
+
+def outcome(run) -> str:
+    """How a run ended."""
+    if run.error:
+        return run.error
+    if run.cancelled:
+        if run.result is not None:
+            return _("Cancelled; {done} finished frames were kept.").format(done=run.finished_frames)
+        return _("Cancelled; the scene is as it was before.")
+    notes = " ".join(run.notes)
+    return _("Done: {count} frames beside the input.").format(count=run.count) + (f" {notes}" if notes else "")
+
+
+def good(text: str) -> str:
+    """In green, as rich text."""
+    return f'<span style="color:#2e7d32">{html.escape(text)}</span>'
+
+
+def bad(text: str) -> str:
+    """In red, as rich text."""
+    return f'<span style="color:#c62828">{html.escape(text)}</span>'
+
+
+def _bytes(count: float) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min" if seconds > 90 else f"{max(1, round(seconds))} s"
