@@ -9,10 +9,12 @@ Coordinates: x to the patient's left, y to the back (anterior wall at the top of
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
+from STEnhanceLib.brush import Brush, ellipse_depth
 from STEnhanceLib.sequence import Grid, ImageSequence
 
 BLOOD, FAT, MYOCARDIUM, MUSCLE, LIVER, LUNG, MARROW = 1.0, 0.85, 0.34, 0.3, 0.5, 0.05, 0.42
@@ -41,9 +43,12 @@ class Thorax:
 
     def sample(self, grid: Grid) -> ImageSequence:
         """The phantom at the voxel centres and times of a grid, as (T, K, J, I) float32 with blood near 1000."""
-        frames = np.stack([self._frame(grid, time) for time in grid.times_ms])
+        frames = np.empty((len(grid), *grid.shape), np.float32)
+        for frame, time_ms in zip(frames, grid.times_ms, strict=True):
+            self._paint(frame, grid, float(time_ms))
+        frames *= 1000
         return ImageSequence.from_frames(
-            (1000 * frames).astype(np.float32),
+            frames,
             grid,
             name="thorax phantom",
             attributes={"STEnhance.Phantom": f"thorax, seed {self.seed}, breathing {self.breathing_mm:g} mm"},
@@ -64,119 +69,111 @@ class Thorax:
         rng = np.random.default_rng(self.seed)
         return 22.0 + rng.uniform(-6, 6), -18.0 + rng.uniform(-6, 6)
 
-    def _frame(self, grid: Grid, time_ms: float) -> np.ndarray:
-        k, j, i = np.meshgrid(*(np.arange(n, dtype=np.float32) for n in grid.shape), indexing="ij")
-        to_ras = grid.ijk_to_ras.astype(np.float32)
-        right, anterior, z = (to_ras[a, 0] * i + to_ras[a, 1] * j + to_ras[a, 2] * k + to_ras[a, 3] for a in range(3))
-        x, y = self._breathe(-right, -anterior, time_ms)
-        contraction = _contraction(time_ms / self.heart_period_ms)
-        image = self._torso(x, y, z)
-        return self._heart(image, x, y, z, contraction)
+    def _paint(self, image: np.ndarray, grid: Grid, time_ms: float) -> None:
+        image[...] = 0
+        left, back, z = _positions(grid)
+        x, y = self._breathe(left, back, time_ms)
+        paint = Brush(image, x, y, z, self.edge_mm)
+        self._torso(paint)
+        self._heart(paint, _contraction(time_ms / self.heart_period_ms))
 
     def _breathe(self, x, y, time_ms: float):
         """Position in the patient at end-expiration of what is now seen at (x, y); the spine stays."""
-        rise = self.breathing_mm * (0.5 - 0.5 * np.cos(2 * np.pi * time_ms / self.breathing_period_ms))
-        share = np.clip((70.0 - y) / 150.0, 0, 1)  # 0 at the spine, 1 at the anterior wall
+        rise = self.breathing_mm * (0.5 - 0.5 * math.cos(2 * math.pi * time_ms / self.breathing_period_ms))
+        share = np.clip((70 - y) / 150, 0, 1)  # 0 at the spine, 1 at the anterior wall
         return x + 0.25 * rise * share, y + rise * share
 
-    def _torso(self, x, y, z) -> np.ndarray:
+    def _torso(self, paint: Brush) -> None:
         rng = np.random.default_rng([self.seed, 1])
         wide, deep = 132 + rng.uniform(-6, 6), 92 + rng.uniform(-4, 4)
-        image = np.zeros_like(x)
-        paint = _Brush(image, self.edge_mm)
-        paint(FAT, _ellipse(x, y, 0, 0, wide, deep))
-        chest = _ellipse(x, y, 0, 1, wide - 13, deep - 11) + 0.8 * np.sin(x / 9) * np.cos(y / 11)
+        x, y = paint.x, paint.y
+        paint(FAT, ellipse_depth(x, y, 0, 0, wide, deep))
+        chest = ellipse_depth(x, y, 0, 1, wide - 13, deep - 11) + 0.8 * np.sin(x / 9) * np.cos(y / 11)
         paint(MUSCLE, chest)
         for side in (-1, 1):  # lungs, with vessels that branch from the hilum
             lung_x = side * (68 + rng.uniform(-3, 3))
-            inside = _ellipse(x, y, lung_x, 2, 44, 66)
+            inside = ellipse_depth(x, y, lung_x, 2, 44, 66)
             paint(LUNG, inside)
+            vessels = paint.within(inside)
             for _ in range(26):
-                angle, reach = rng.uniform(0, 2 * np.pi), np.sqrt(rng.uniform(0.02, 0.8))
-                vessel_x, vessel_y = lung_x + 40 * reach * np.cos(angle), 2 + 60 * reach * np.sin(angle)
-                drift = 0.15 * rng.uniform(-1, 1) * z
+                angle, reach = rng.uniform(0, 2 * math.pi), math.sqrt(rng.uniform(0.02, 0.8))
+                vessel_x, vessel_y = lung_x + 40 * reach * math.cos(angle), 2 + 60 * reach * math.sin(angle)
+                drift = 0.15 * rng.uniform(-1, 1)
                 size = 3.2 - 2.2 * reach
-                paint(0.75, np.minimum(_ellipse(x, y, vessel_x + drift, vessel_y, size, size), inside))
-        liver = np.minimum(np.minimum(_ellipse(x, y, -62, 44, 62, 40), chest - 9), 14 - 0.6 * z)
+                vessels.ellipse(0.75, vessel_x, vessel_y, size, size, drift)
+        liver = np.minimum(np.minimum(ellipse_depth(x, y, -62, 44, 62, 40), chest - 9), 14 - 0.6 * paint.z)
         paint(LIVER, liver)
+        vessels = paint.within(liver - 2)
         for _ in range(9):
-            vessel_x, vessel_y = -62 + rng.uniform(-40, 40), 42 + rng.uniform(-26, 26)
-            paint(0.8, np.minimum(_ellipse(x, y, vessel_x + 0.2 * z, vessel_y, 2.6, 1.8), liver - 2))
-        paint(MARROW, _ellipse(x, y, 0, 58, 17, 15))
-        paint(0.12, _ellipse(x, y, 0, 75, 7, 7))  # spinal canal wall and cord
-        paint(0.7, _ellipse(x, y, 0, 75, 5, 5))
-        paint(BLOOD, _ellipse(x, y, 22, 50, 9.5, 9.5))  # descending aorta
+            vessels.ellipse(0.8, -62 + rng.uniform(-40, 40), 42 + rng.uniform(-26, 26), 2.6, 1.8, 0.2)
+        paint.ellipse(MARROW, 0, 58, 17, 15)
+        paint.ellipse(0.12, 0, 75, 7, 7)  # spinal canal wall and cord
+        paint.ellipse(0.7, 0, 75, 5, 5)
+        paint.ellipse(BLOOD, 22, 50, 9.5, 9.5)  # descending aorta
         for rib in range(9):
-            angle = np.pi * (0.08 + 0.105 * rib)
+            angle = math.pi * (0.08 + 0.105 * rib)
             for side in (-1, 1):
-                rib_x, rib_y = side * (wide - 19) * np.sin(angle), -(deep - 16) * np.cos(angle)
-                paint(0.12, _ellipse(x, y, rib_x, rib_y, 5.5, 4.0))
-                paint(0.5, _ellipse(x, y, rib_x, rib_y, 3.4, 2.2))
-        return image
+                rib_x, rib_y = side * (wide - 19) * math.sin(angle), -(deep - 16) * math.cos(angle)
+                paint.ellipse(0.12, rib_x, rib_y, 5.5, 4.0)
+                paint.ellipse(0.5, rib_x, rib_y, 3.4, 2.2)
 
-    def _heart(self, image, x, y, z, contraction: float) -> np.ndarray:
-        rng = np.random.default_rng([self.seed, 2])
-        centre_x, centre_y = self.heart_centre_mm()
-        taper = np.sqrt(np.clip(1 - ((z - 10) / 62) ** 2, 0.12, 1))  # the ventricle narrows towards the apex
-        inner = (25.0 + rng.uniform(-2, 2)) * taper
-        outer = inner + 10.5
-        x, y = x - centre_x, y - centre_y
-        radius, angle = np.hypot(x, y), np.arctan2(y, x)
-
-        inner_now = inner * (1 - self.ejection * contraction)
-        outer_now = np.sqrt(outer**2 - 0.82 * (inner**2 - inner_now**2))  # the wall keeps its volume, and shortens
-        paint = _Brush(image, self.edge_mm)
-        paint(FAT, _ellipse(x, y, -15, 1, 60, 41) + 2 * np.sin(3 * angle))  # pericardial fat
+    def _heart(self, paint: Brush, contraction: float) -> None:
+        paint = paint.around(*self.heart_centre_mm()).near(-15, 1, 62, 43)
+        x, y = paint.x, paint.y
+        paint(FAT, ellipse_depth(x, y, -15, 1, 60, 41) + 2 * np.sin(3 * np.arctan2(y, x)))  # pericardial fat
         squeeze = 1 - 0.3 * contraction
-        free_wall = _ellipse(x, y, -28, 2, 24 + 15 * squeeze, 20 + 17 * squeeze)
+        free_wall = ellipse_depth(x, y, -28, 2, 24 + 15 * squeeze, 20 + 17 * squeeze)
         paint(MYOCARDIUM, free_wall)
         paint(BLOOD, free_wall - 3.4)
         for trabecula in range(7):
-            along = np.pi * (0.62 + 0.12 * trabecula)
+            along = math.pi * (0.62 + 0.12 * trabecula)
             reach = 21 + 14 * squeeze
-            paint(MYOCARDIUM, _ellipse(x, y, -28 + reach * np.cos(along), 2 + reach * np.sin(along), 3.2, 2.4))
+            paint.ellipse(MYOCARDIUM, -28 + reach * math.cos(along), 2 + reach * math.sin(along), 3.2, 2.4)
+        self._left_ventricle(paint, contraction)
+
+    def _left_ventricle(self, paint: Brush, contraction: float) -> None:
+        rng = np.random.default_rng([self.seed, 2])
+        end_diastolic, wall_mm = 25.0 + rng.uniform(-2, 2), 10.5
+        paint = paint.near(0, 0, end_diastolic + wall_mm, end_diastolic + wall_mm)
+        x, y, z = paint.x, paint.y, paint.z
+        radius, angle = np.sqrt(x * x + y * y), np.arctan2(y, x)
+        taper = np.sqrt(np.clip(1 - ((z - 10) / 62) ** 2, 0.12, 1))  # the ventricle narrows towards the apex
+        inner = end_diastolic * taper
+        outer = inner + wall_mm
+        inner_now = inner * (1 - self.ejection * contraction)
+        outer_now = np.sqrt(outer**2 - 0.82 * (inner**2 - inner_now**2))  # the wall keeps its volume, and shortens
         paint(MYOCARDIUM, outer_now - radius)
 
         # Inside the wall, look up the material point that has moved here, so that texture moves with the muscle.
-        twist = 0.22 * contraction * np.clip(1 - radius / 60, 0, 1)
+        angle = angle - 0.22 * contraction * np.clip(1 - radius / 60, 0, 1)  # twist
         scale = inner / inner_now
-        material_x, material_y = scale * radius * np.cos(angle - twist), scale * radius * np.sin(angle - twist)
+        material_x, material_y = scale * radius * np.cos(angle), scale * radius * np.sin(angle)
         wall = np.minimum(outer_now - radius, radius - inner_now)
-        image += np.clip(wall / 3, 0, 1) * 0.035 * np.sin(6 * (angle - twist)) * np.cos(z / 7)
-        cavity = inner_now - radius + 0.9 * np.sin(9 * (angle - twist))  # scalloped by trabeculae
+        paint.image += np.clip(wall / 3, 0, 1) * 0.035 * np.sin(6 * angle) * np.cos(z / 7)
+        cavity = inner_now - radius + 0.9 * np.sin(9 * angle)  # scalloped by trabeculae
         paint(BLOOD, cavity)
         for place, size in ((0.55, 5.0), (2.35, 4.4)):  # papillary muscles
-            papillary = _ellipse(
-                material_x, material_y, 0.66 * inner * np.cos(place), 0.66 * inner * np.sin(place), size, size
-            )
-            paint(MYOCARDIUM, papillary / scale)
+            papillary_x, papillary_y = 0.66 * inner * math.cos(place), 0.66 * inner * math.sin(place)
+            paint(MYOCARDIUM, ellipse_depth(material_x, material_y, papillary_x, papillary_y, size, size) / scale)
         chord = 0.7 - np.abs(material_y + 0.35 * material_x) / scale
         paint(MYOCARDIUM, np.minimum(chord, cavity))
-        return image
 
 
-class _Brush:
-    """Paints soft-edged shapes into an image; where two overlap, the later one covers the earlier."""
-
-    def __init__(self, image: np.ndarray, edge_mm: float):
-        self.image, self.edge_mm = image, edge_mm
-
-    def __call__(self, signal: float, depth_mm: np.ndarray) -> None:
-        """Paint where the depth below the surface is positive; the edge is a logistic curve of this width."""
-        cover = 0.5 + 0.5 * np.tanh(depth_mm / self.edge_mm)
-        self.image += cover * (signal - self.image)
-
-
-def _ellipse(x, y, centre_x, centre_y, half_width, half_height):  # noqa: PLR0917
-    """Depth in mm below the surface of an ellipse, positive inside (exact on the surface of a circle)."""
-    distance = np.hypot((x - centre_x) / half_width, (y - centre_y) / half_height)
-    return (1 - distance) * np.minimum(half_width, half_height)
+def _positions(grid: Grid) -> list[np.ndarray]:
+    """x, y, z in mm of every voxel; each has size 1 along directions in which it does not change."""
+    indices = np.meshgrid(*(np.arange(n, dtype=np.float32) for n in grid.shape), indexing="ij", sparse=True)[::-1]
+    to_left_back_up = np.diag([-1.0, -1.0, 1.0]) @ grid.ijk_to_ras[:3]
+    origin = np.zeros((1, 1, 1), np.float32)
+    return [
+        sum((float(step) * index for step, index in zip(row[:3], indices, strict=True) if step), origin + float(row[3]))
+        for row in to_left_back_up
+    ]
 
 
 def _contraction(phase: float) -> float:
     """0 at end-diastole, 1 at end-systole; smooth, quicker in systole, at rest before the next beat."""
     phase = phase % 1.0
     if phase < END_SYSTOLE:
-        return 0.5 - 0.5 * np.cos(np.pi * phase / END_SYSTOLE)
+        return 0.5 - 0.5 * math.cos(math.pi * phase / END_SYSTOLE)
     relaxing = min((phase - END_SYSTOLE) / 0.44, 1.0)
-    return 0.5 + 0.5 * np.cos(np.pi * relaxing)
+    return 0.5 + 0.5 * math.cos(math.pi * relaxing)

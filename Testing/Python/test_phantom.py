@@ -71,3 +71,24 @@ def test_an_oblique_grid_sees_the_same_anatomy():
     flipped[0, 0], flipped[0, 3] = -1, 63  # i runs the other way over the same voxels
     mirrored = Grid(grid.shape, grid.ijk_to_ras @ flipped, grid.times_ms)
     assert np.allclose(thorax.sample(mirrored).frames[..., ::-1], thorax.sample(grid).frames, atol=0.5)
+
+
+def test_every_voxel_of_a_tilted_grid_is_what_its_place_alone_would_show():
+    thorax = Thorax(seed=2)
+    tilt, turn = 0.5, 0.7
+    about_x = np.array([[1, 0, 0], [0, np.cos(tilt), -np.sin(tilt)], [0, np.sin(tilt), np.cos(tilt)]])
+    about_z = np.array([[np.cos(turn), -np.sin(turn), 0], [np.sin(turn), np.cos(turn), 0], [0, 0, 1]])
+    matrix = np.eye(4)
+    matrix[:3, :3] = about_z @ about_x @ np.diag([4.0, 4.0, 9.0])
+    matrix[:3, 3] = matrix[:3, :3] @ (-30, -30, -2)
+    whole = thorax.sample(Grid((5, 60, 60), matrix, [250.0])).frames[0]
+    for k, j, i in np.random.default_rng(1).integers((0, 5, 5), (5, 55, 55), size=(60, 3)):
+        alone = np.eye(4)
+        alone[:3, 3] = i, j, k
+        assert abs(thorax.sample(Grid((1, 1, 1), matrix @ alone, [250.0])).frames.item() - whole[k, j, i]) < 0.1
+
+
+def test_a_place_without_anatomy_is_black():
+    far_away = np.diag([1.0, 1.0, 1.0, 1.0])
+    far_away[:3, 3] = 500
+    assert Thorax().sample(Grid((2, 8, 8), far_away, [0.0, 30.0])).frames.max() < 1e-6

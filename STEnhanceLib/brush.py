@@ -1,0 +1,84 @@
+"""Soft-edged shapes, painted over one another into an image: what the phantom is made of."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+
+
+class Brush:
+    """Paints soft-edged shapes into an image; where two overlap, the later one covers the earlier.
+
+    Most shapes are small, so they are computed only in the window of the image where they can be seen.
+
+    Attributes:
+        image: (K, J, I), painted in place.
+        x, y, z: positions in mm, of shapes that broadcast to that of the image.
+        edge_mm: the edges are logistic curves of this width.
+        limit: depth in mm below another surface, inside which all shapes stay; none without it.
+    """
+
+    def __init__(self, image, x, y, z, edge_mm: float, limit=None):  # noqa: PLR0917
+        self.image, self.x, self.y, self.z, self.edge_mm, self.limit = image, x, y, z, edge_mm, limit
+
+    def __call__(self, signal: float, depth_mm: np.ndarray) -> None:
+        """Paint where the depth below the surface is positive."""
+        if self.limit is not None:
+            depth_mm = np.minimum(depth_mm, self.limit)
+        cover = 0.5 + 0.5 * np.tanh(depth_mm / self.edge_mm)
+        self.image += cover * (signal - self.image)
+
+    def ellipse(  # noqa: PLR0917
+        self, signal: float, x: float, y: float, half_width: float, half_height: float, drift: float = 0
+    ):
+        """Paint an elliptic cylinder whose centre moves along x by `drift` mm per mm of z."""
+        spot = self.near(x, y, half_width, half_height, drift)
+        spot(signal, ellipse_depth(spot.x - drift * spot.z, spot.y, x, y, half_width, half_height))
+
+    def within(self, limit_mm: np.ndarray) -> Brush:
+        """A brush that paints only below a surface."""
+        return Brush(self.image, self.x, self.y, self.z, self.edge_mm, limit_mm)
+
+    def around(self, x: float, y: float) -> Brush:
+        """A brush whose origin is this point."""
+        return Brush(self.image, self.x - x, self.y - y, self.z, self.edge_mm, self.limit)
+
+    def near(self, x: float, y: float, half_width: float, half_height: float, drift: float = 0) -> Brush:
+        """A brush for the window in which an ellipse can be seen, its soft edge included."""
+        seen = 1 + 6 * self.edge_mm / min(half_width, half_height)  # the cover of an edge is below 1e-5 there
+        half_width = seen * half_width + abs(drift) * self._farthest_z
+        half_height = seen * half_height
+        window = []
+        for x_low, x_high, y_low, y_high in self._extents:
+            met = (x_low < x + half_width) & (x_high > x - half_width)
+            met = np.flatnonzero(met & (y_low < y + half_height) & (y_high > y - half_height))
+            window.append(slice(met[0], met[-1] + 1) if len(met) else slice(0, 0))
+        parts = (_cut(part, window) for part in (self.image, self.x, self.y, self.z))
+        return Brush(*parts, self.edge_mm, None if self.limit is None else _cut(self.limit, window))
+
+    @cached_property
+    def _extents(self) -> list[tuple[np.ndarray, ...]]:
+        """Per axis of the image: the lowest and highest x, then y, of every plane across it."""
+        return [
+            tuple(
+                np.broadcast_to(extreme(part, axis=others, initial=start), self.image.shape[axis])
+                for part in (self.x, self.y)
+                for extreme, start in ((np.min, np.inf), (np.max, -np.inf))
+            )
+            for axis, others in enumerate(((1, 2), (0, 2), (0, 1)))
+        ]
+
+    @cached_property
+    def _farthest_z(self) -> float:
+        return float(np.max(np.abs(self.z), initial=0))
+
+
+def _cut(part: np.ndarray, window: list[slice]) -> np.ndarray:
+    return part[tuple(slice(None) if size == 1 else cut for size, cut in zip(part.shape, window, strict=True))]
+
+
+def ellipse_depth(x, y, centre_x, centre_y, half_width, half_height):  # noqa: PLR0917
+    """Depth in mm below the surface of an ellipse, positive inside (exact on the surface of a circle)."""
+    right, down = (x - centre_x) / half_width, (y - centre_y) / half_height
+    return (1 - np.sqrt(right * right + down * down)) * min(half_width, half_height)
