@@ -34,7 +34,7 @@ class CartesianOperator:
         coils: (C, J, I) complex, root-sum-of-squares 1; one coil of ones stands for no coils.
     """
 
-    weights = 1.0  # all samples count the same; `RadialOperator` has a density
+    weights = 1.0  # all samples count the same; those of `RadialOperator` do not
 
     def __init__(self, mask: torch.Tensor, coils: torch.Tensor):
         self.coils = coils
@@ -59,8 +59,14 @@ class CartesianOperator:
         images = torch.fft.fftshift(torch.fft.ifft2(centred, norm="ortho"), dim=(-2, -1))
         return (images * self.coils.conj()).sum(1)
 
+    gridded = adjoint  # nothing to compensate
+
     def normal(self, images: torch.Tensor) -> torch.Tensor:
         """`adjoint(forward(images))`, by transforms along the phase-encoding direction only."""
         # The mask is the same along a line, where the transform and its inverse cancel.
         spectra = torch.fft.fft(images[:, None] * self.coils, dim=-2) * self._shifted_mask
         return (torch.fft.ifft(spectra, dim=-2) * self.coils.conj()).sum(1)
+
+    def largest_eigenvalue(self) -> float:
+        """Of `normal`: an upper bound, as the transform and the coils keep the energy."""
+        return 1.0

@@ -6,7 +6,7 @@ import os
 import tempfile
 import zipfile
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +72,17 @@ class KSpace:
         """Number of receiver coils."""
         return self.coil_sensitivities.shape[1]
 
+    def frame(self, index: int) -> KSpace:
+        """The measurement of one frame only."""
+        one = slice(index, index + 1)
+        return replace(
+            self,
+            samples=self.samples[one],
+            grid=self.grid.at_times(self.grid.times_ms[one]),
+            mask=None if self.mask is None else self.mask[one],
+            trajectory=None if self.trajectory is None else self.trajectory[one],
+        )
+
     def save(self, path: str | Path) -> None:
         """Write an `.npz` file, of the Cartesian samples only the measured lines.
 
@@ -120,6 +131,8 @@ class KSpace:
             STEnhanceError: no such file, not a k-space file or damaged, or as the constructor.
         """
         try:
+            with zipfile.ZipFile(path):  # np.load also reads other kinds
+                pass
             with np.load(path, allow_pickle=False) as file:
                 if "format" not in file or str(file["format"]) != FORMAT:
                     raise STEnhanceError(f"{path} is not a k-space file; expected arrays marked {FORMAT!r}.")

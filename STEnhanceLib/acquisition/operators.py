@@ -28,22 +28,27 @@ class Operator(Protocol):
     def adjoint(self, samples: torch.Tensor) -> torch.Tensor:
         """Samples to images."""
 
+    def gridded(self, samples: torch.Tensor) -> torch.Tensor:
+        """Samples to images on the intensity scale of the truth, with the artefacts of what was not measured."""
+
     def normal(self, images: torch.Tensor) -> torch.Tensor:
         """`adjoint(forward(images))`, but faster."""
 
+    def largest_eigenvalue(self) -> float:
+        """Of `normal`: the step length of iterative methods is its inverse."""
+
 
 def slice_operators(kspace: KSpace, device: str | torch.device) -> Iterator[tuple[Operator, torch.Tensor]]:
-    """For every slice in order: the density-compensated operator of its acquisition, and its samples (T, C, …)."""
+    """For every slice in order: the operator of its acquisition, and its samples (T, C, …)."""
     from STEnhanceLib.acquisition.cartesian import CartesianOperator
 
     coils = torch.tensor(kspace.coil_sensitivities, device=device)
     if kspace.mask is not None:
         operator: Operator = CartesianOperator(torch.tensor(kspace.mask, device=device), coils[0])
     else:
-        from STEnhanceLib.acquisition.radial import RadialOperator, ramp_density  # torchkbnufft is for radial data only
+        from STEnhanceLib.acquisition.radial import RadialOperator  # torchkbnufft is needed for radial data only
 
-        trajectory = torch.tensor(kspace.trajectory, device=device)
-        operator = RadialOperator(trajectory, coils[0], ramp_density(trajectory, kspace.grid.shape[1:]))
+        operator = RadialOperator(torch.tensor(kspace.trajectory, device=device), coils[0])
     for index, of_slice in enumerate(coils):
         yield operator.with_coils(of_slice), torch.tensor(kspace.samples[:, index], device=device)
 

@@ -31,8 +31,8 @@ def golden_angle_trajectory(frames: int, spokes: int, readout: int) -> np.ndarra
     return np.stack([radius * np.sin(angle), radius * np.cos(angle)], axis=-1).astype(np.float32)
 
 
-def ramp_density(trajectory: torch.Tensor, shape_ji: tuple[int, int]) -> torch.Tensor:
-    """The area of k-space around each sample of evenly turned spokes, in cells of the Cartesian grid.
+def ramp_density(trajectory: torch.Tensor, shape_ji: tuple[int, int], widest: float = math.inf) -> torch.Tensor:
+    """The area of k-space that each sample of evenly turned spokes stands for, in cells of the Cartesian grid.
 
     A sample at radius |k| stands for a patch of |k| Δθ · Δk with Δθ = π/S; the centre sample for its share of a disc of
     radius Δk/2, which is a patch at |k| = Δk/4. With these weights the adjoint has the intensity scale of the images.
@@ -40,36 +40,38 @@ def ramp_density(trajectory: torch.Tensor, shape_ji: tuple[int, int]) -> torch.T
     Args:
         trajectory: (T, S, R, 2) in radians per pixel.
         shape_ji: (J, I) of the images.
+        widest: upper limit of the patch across the spoke, in cells.
 
     Returns:
         (T, S, R) float32.
     """
-    spokes = trajectory.shape[1]
-    step = (trajectory[:, :, 1:] - trajectory[:, :, :-1]).norm(dim=-1).mean(-1)[..., None]
-    radius = torch.maximum(trajectory.norm(dim=-1), step / 4)
-    return radius * step * (math.pi / spokes) * (math.prod(shape_ji) / (2 * math.pi) ** 2)
+    cell = 2 * math.pi / math.sqrt(math.prod(shape_ji))
+    step = (trajectory[:, :, 1:] - trajectory[:, :, :-1]).norm(dim=-1).mean(-1)[..., None] / cell
+    radius = torch.maximum(trajectory.norm(dim=-1) / cell, step / 4)
+    return (radius * math.pi / trajectory.shape[1]).clamp_max(widest) * step
 
 
 class RadialOperator:
-    """Images of one slice over time to the spokes of all coils, with density compensation in the adjoint.
+    """Images of one slice over time to the spokes of all coils; the adjoint is density-compensated.
 
-    The adjoint belongs to the inner product ⟨y, z⟩ = Σ ȳ · weights · z of samples. Gridding is then `adjoint(samples)`,
-    and the least-squares problems solved with `normal` are the density-weighted ones, which converge in few steps
-    (Pruessmann et al., Magn Reson Med 2001; 46:638-651). `weights=None` gives the plain adjoint.
+    The adjoint belongs to the inner product ⟨y, z⟩ = Σ ȳ · weights · z of samples, so `normal` solves density-weighted
+    least squares, which takes few steps (Pruessmann et al., Magn Reson Med 2001; 46:638-651). Its weights are those of
+    a ramp only as far as spokes are closer than one cell of the Cartesian grid. Further out each sample is on its own
+    and counts like a Cartesian one: in undersampled data the ramp would make its noise count up to S times more, and
+    `normal` as badly scaled. `gridded` uses the whole ramp.
 
     Args:
         trajectory: (T, S, R, 2) float32, (k_j, k_i) in radians per pixel.
         coils: (C, J, I) complex64, root-sum-of-squares 1.
-        weights: (T, S, R) float32, for example `ramp_density`.
     """
 
-    def __init__(self, trajectory: torch.Tensor, coils: torch.Tensor, weights: torch.Tensor | None = None):
+    def __init__(self, trajectory: torch.Tensor, coils: torch.Tensor):
         self.coils = coils
-        self._spokes = trajectory.shape[1:3]
-        self.weights = torch.ones_like(trajectory[..., 0]) if weights is None else weights
-        self.weights = self.weights[:, None]
-        self._omega = trajectory.flatten(1, 2).transpose(1, 2).contiguous()
         shape = tuple(coils.shape[-2:])
+        self.weights = ramp_density(trajectory, shape, widest=1)[:, None]
+        self._ramp = ramp_density(trajectory, shape)[:, None]
+        self._spokes = trajectory.shape[1:3]
+        self._omega = trajectory.flatten(1, 2).transpose(1, 2).contiguous()
         self._scale = 1 / math.sqrt(math.prod(shape))  # orthonormal, as for Cartesian samples
         self._nufft = torchkbnufft.KbNufft(shape, dtype=torch.complex64, device=trajectory.device)
         self._adjoint_nufft = torchkbnufft.KbNufftAdjoint(shape, dtype=torch.complex64, device=trajectory.device)
@@ -83,16 +85,20 @@ class RadialOperator:
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """(T, J, I) complex64 images to (T, C, S, R) samples."""
-        samples = self._nufft(images[:, None] * self.coils, self._omega) * self._scale
-        return samples.unflatten(-1, self._spokes)
+        # Frame by frame here and below: as fast as all at once, and the doubled grids of all coils fit the memory.
+        samples = [self._nufft((i * self.coils)[None], o)[0] for i, o in zip(images, self._omega, strict=True)]
+        return torch.stack(samples).unflatten(-1, self._spokes) * self._scale
 
     def adjoint(self, samples: torch.Tensor) -> torch.Tensor:
-        """(T, C, S, R) samples to (T, J, I): the gridded, coil-combined images."""
-        images = self._adjoint_nufft((samples * self.weights).flatten(-2), self._omega) * self._scale
-        return (images * self.coils.conj()).sum(1)
+        """(T, C, S, R) samples to (T, J, I): the coil-combined images of the weighted samples."""
+        return self._imaged(samples * self.weights)
+
+    def gridded(self, samples: torch.Tensor) -> torch.Tensor:
+        """(T, C, S, R) samples to (T, J, I): the coil-combined images, on their intensity scale, with streaks."""
+        return self._imaged(samples * self._ramp)
 
     def normal(self, images: torch.Tensor) -> torch.Tensor:
-        """`adjoint(forward(images))` by convolution on a doubled grid, one frame at a time to save memory.
+        """`adjoint(forward(images))` by convolution on a doubled grid.
 
         References:
             Fessler et al., Toeplitz-based iterative image reconstruction for MRI with correction for magnetic field
@@ -101,6 +107,21 @@ class RadialOperator:
         if not self._kernels:
             self._kernels.extend(self._toeplitz_kernels())
         return torch.stack([self._convolved(image, k) for image, k in zip(images, self._kernels, strict=True)])
+
+    def largest_eigenvalue(self) -> float:
+        """Of `normal`, to a few per cent, by power iteration on the first frame; the spokes of all frames are alike."""
+        if not self._kernels:
+            self._kernels.extend(self._toeplitz_kernels())
+        image = torch.randn(self.coils.shape[1:], dtype=self.coils.dtype, generator=torch.Generator().manual_seed(0))
+        image = image.to(self.coils.device)
+        for _ in range(15):
+            image = self._convolved(image / image.norm(), self._kernels[0])
+        return 1.05 * float(image.norm())  # the iteration comes from below
+
+    def _imaged(self, weighted: torch.Tensor) -> torch.Tensor:
+        weighted = (weighted * self._scale).flatten(-2)
+        images = (self._adjoint_nufft(w[None], o)[0] for w, o in zip(weighted, self._omega, strict=True))
+        return torch.stack([(image * self.coils.conj()).sum(0) for image in images])
 
     def _toeplitz_kernels(self) -> torch.Tensor:
         """(T, 2J, 2I); real, because the weights are."""

@@ -205,8 +205,7 @@ def _undersampled(sequence: ImageSequence, acquisition: str, seed: int) -> tuple
     else:
         readout = READOUT_OVERSAMPLING * max(rows, columns)
         trajectory = radial.golden_angle_trajectory(frames, _SPOKES[acquisition], readout)
-        spokes = torch.from_numpy(trajectory)
-        operator = radial.RadialOperator(spokes, coils[0], radial.ramp_density(spokes, (rows, columns)))
+        operator = radial.RadialOperator(torch.from_numpy(trajectory), coils[0])
         measured = True
     samples: np.ndarray | None = None
     images = np.empty(sequence.frames.shape, np.float32)
@@ -216,7 +215,7 @@ def _undersampled(sequence: ImageSequence, acquisition: str, seed: int) -> tuple
         ideal = of_slice.forward(torch.from_numpy(true.astype(np.complex64))).numpy()
         random = np.random.default_rng((seed, 2, index))
         noisy = ideal + complex_noise(ideal.shape, std, random) * measured
-        images[:, index] = of_slice.adjoint(torch.from_numpy(noisy)).abs().numpy()
+        images[:, index] = of_slice.gridded(torch.from_numpy(noisy)).abs().numpy()
         if samples is None:
             samples = np.empty((frames, slices, *noisy.shape[1:]), np.complex64)
         samples[:, index] = noisy
