@@ -137,14 +137,14 @@ def _simulate(options: argparse.Namespace) -> None:
     from STEnhanceLib.acquisition.simulate import simulate
 
     simulation = simulate(_read(options.input, options), options.acquisition, seed=options.seed)
+    if options.keep_kspace and simulation.kspace is None:
+        raise STEnhanceError(
+            f"{options.acquisition} has no multi-coil k-space to keep; leave --keep-kspace out, or simulate r13, r26, "
+            "c4 or c8."
+        )
     files.write(simulation.sequence, options.output)
     terminal.say_written(options.output)
     if options.keep_kspace:
-        if simulation.kspace is None:
-            raise STEnhanceError(
-                f"{options.acquisition} has no multi-coil k-space to keep; leave --keep-kspace out, or simulate r13, "
-                "r26, c4 or c8."
-            )
         simulation.kspace.save(options.keep_kspace)
         terminal.say_written(options.keep_kspace)
     terminal.show_notes(simulation.sequence.notes)
