@@ -251,7 +251,10 @@ def load_scene(path: str | os.PathLike, scene=None) -> None:
     import slicer
 
     messages = slicer.vtkMRMLMessageCollection()
-    if not scene.ReadFromMRB(str(source), True, messages):
+    working_folder = Path.cwd()
+    read = scene.ReadFromMRB(str(source), True, messages)
+    os.chdir(working_folder)  # a file that is no archive makes vtkArchive::UnZip stay in a folder that is deleted later
+    if not read:
         raise STEnhanceError(f"{source} could not be read as a scene: {messages.GetAllMessagesAsString().strip()}")
 
 

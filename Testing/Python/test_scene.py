@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import zipfile
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -232,5 +233,7 @@ def test_a_file_that_is_no_scene_is_refused(tmp_path):
     with pytest.raises(STEnhanceError, match="does not exist"):
         load_scene(tmp_path / "missing.mrb", host.scene)
     (tmp_path / "text.mrb").write_text("no zip")
+    working_folder = Path.cwd()
     with pytest.raises(STEnhanceError, match="could not be read"):
         load_scene(tmp_path / "text.mrb", host.scene)
+    assert Path.cwd() == working_folder
