@@ -1,5 +1,86 @@
-"""Stub until the sample data are written."""
+"""Sample data in the category "STEnhance": a cine phantom, degraded in one way per task, and Slicer's own sequences."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import slicer
+
+from STEnhanceLib import scene
+from STEnhanceLib.acquisition.noise import complex_noise, noise_std
+from STEnhanceLib.acquisition.simulate import simulate
+from STEnhanceLib.phantom import Thorax
+from STEnhanceLib.sequence import ImageSequence
+
+CATEGORY = "STEnhance"
+OF_SLICER = ("CTCardioSeq", "CTPCardioSeq")
+NOISE_PERCENT = 5.0
+THUMBNAILS = Path(__file__).parent / "thumbnails"
 
 
-def register():
-    """Nothing yet."""
+def cine() -> ImageSequence:
+    """One beat of a breath-hold short-axis cine: 24 frames of three slices; all the others are made from it."""
+    thorax = Thorax(breathing_mm=0)
+    beats_per_minute = 60_000 / thorax.heart_period_ms
+    return replace(thorax.cine(), name=f"Cine phantom {beats_per_minute:.0f} bpm")
+
+
+def noisy() -> ImageSequence:
+    """The magnitude of the cine with receiver noise: Rician, as scanners store it."""
+    truth = cine()
+    noise = complex_noise(truth.frames.shape, noise_std(truth.frames, NOISE_PERCENT), np.random.default_rng(0))
+    simulated = json.dumps({"acquisition": "receiver noise", "noise_percent": NOISE_PERCENT, "seed": 0})
+    return replace(
+        truth,
+        frames=np.abs(truth.frames + noise),
+        name=f"{truth.name} noisy",
+        attributes={**truth.attributes, "STEnhance.Simulated": simulated},
+    )
+
+
+# Name in the Sample Data module: picture on its button, and what makes the sequence. Radial and undersampled k-space is
+# not among them: it takes torch, and half a minute in which Slicer would not answer; `stenhance simulate` makes it.
+PHANTOMS: dict[str, tuple[str, Callable[[], ImageSequence]]] = {
+    "Cine phantom": ("cine.png", cine),
+    "Cine phantom, low resolution (s4)": ("low_resolution.png", lambda: simulate(cine(), "s4").sequence),
+    "Cine phantom, noisy": ("noisy.png", noisy),
+    "Cine phantom, every 4th frame (t4)": ("every_4th_frame.png", lambda: simulate(cine(), "t4").sequence),
+}
+
+
+def register() -> None:
+    """Add the category to Slicer's Sample Data module; once is enough, more often does no harm."""
+    from SampleData import SampleDataLogic
+
+    for name, (thumbnail, _make) in PHANTOMS.items():
+        SampleDataLogic.registerCustomSampleDataSource(
+            category=CATEGORY,
+            sampleName=name,
+            uris="made-on-demand:",  # Slicer asks for one per node, and leaves it to the downloader
+            fileNames=None,
+            nodeNames=name,
+            customDownloader=load,
+            thumbnailFileName=str(THUMBNAILS / thumbnail),
+        )
+    listed = slicer.modules.sampleDataSources[CATEGORY]
+    slicers_own = SampleDataLogic()
+    for name in OF_SLICER:
+        source = slicers_own.sourceForSampleName(name)
+        if source is not None and source not in listed:
+            listed.append(source)
+
+
+def load(source) -> list:
+    """What a button of the category does: make the sequence, and show it as a loaded file would be shown."""
+    _thumbnail, make = PHANTOMS[source.sampleName]
+    node = scene.add_sequence(make())
+    browser = scene.find_sequence(node)[1]
+    slicer.modules.sequences.showSequenceBrowser(browser)
+    application_logic = slicer.app.applicationLogic()
+    application_logic.GetSelectionNode().SetActiveVolumeID(browser.GetProxyNode(node).GetID())
+    application_logic.PropagateVolumeSelection()
+    return [node]

@@ -43,6 +43,7 @@ class qSlicerApplication(qt.QApplication):
         for name in ("Sequences", "Volumes", "Markups", "Tables", "Plots"):
             module = SimpleNamespace(name=name, logic=lambda key=f"vtkSlicer{name}Logic": self._logics[key])
             setattr(slicer.modules, name.lower(), module)
+        slicer.modules.sequences.showSequenceBrowser = lambda browser: browser is not None  # there is no tool bar
         self._layout_manager = qSlicerLayoutManager(
             made.scene, self.applicationLogic(), self._logics["vtkMRMLLayoutLogic"]
         )
