@@ -6,13 +6,28 @@ TORCH ?= torch==2.13.0
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 JOBS ?= 2
 
-.PHONY: demo test lint benchmark clean
+MODULES := SuperResolve ArtefactReduction TemporalInterpolation
+IN_SLICER = "$(SLICER)" --testing --no-splash --additional-module-paths $(foreach m,$(MODULES),"$(CURDIR)/STEnhance/$(m)")
+
+.PHONY: demo test slicer-test lint benchmark clean
 
 demo: .venv/ready
 	.venv/bin/stenhance demo --out demo
 
 test: .venv/ready lint
 	.venv/bin/python -m pytest --numprocesses=$(JOBS) --dist=loadfile
+
+# The self tests in a real Slicer, each module as its ctest does, then all of them once without a main window.
+slicer-test:
+	@test -x "$(SLICER)" || { echo "Name a 3D Slicer: make slicer-test SLICER=/path/to/Slicer"; exit 1; }
+	@failed=; \
+	for module in $(MODULES); do \
+	  $(IN_SLICER) --python-code "import slicer.testing; \
+	    slicer.testing.runUnitTest(['$(CURDIR)/STEnhance/$$module'], '$$module')" || failed="$$failed $$module"; \
+	done; \
+	$(IN_SLICER) --no-main-window --python-code "import slicer; \
+	  [slicer.util.getModuleWidget(name).panel for name in '$(MODULES)'.split()]" || failed="$$failed no-main-window"; \
+	if test -n "$$failed"; then echo "Failed:$$failed"; exit 1; fi; echo "All self tests passed."
 
 lint: .venv/ready
 	.venv/bin/ruff check .
