@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 
     from STEnhanceLib.acquisition.operators import Operator
 
+# Tuned once on the middle slice of a human short-axis cine (20 phases of 256²) sampled with 13 golden-angle spokes per
+# frame, 8 coils and 1 % noise. PSNR in the heart box after 21 steps was 33.81, 33.88, 33.85, 33.43 dB for strengths of
+# 0.0015, 0.002, 0.003, 0.006; of the middle two, the larger one also suits 8× Cartesian lines, which gain from more.
+# The tolerance stops radial data near the 20th step on purpose: where no frame has a sample nearby, nothing but
+# stopping keeps noise from growing, and 30 further steps lose 1 dB.
+STRENGTH, TOLERANCE = 0.003, 3.5e-3
 INNER_STEPS = 5  # of the dual problem in each outer step; enough, as it starts where the last one ended
 NOTE = "How much of each voxel the measurement supports was not computed."
 
@@ -30,13 +36,13 @@ class TemporalTVParameters:
     """How still the images are held, and when to stop."""
 
     strength: float = parameter(
-        0.005,
+        STRENGTH,
         "Weight of the temporal differences, as part of the brightness; larger removes more artefacts and more motion.",
         minimum=0.0,
         maximum=1.0,
     )
     tolerance: float = parameter(
-        2e-3, "Stop when a step changes the images by less than this part.", minimum=1e-6, maximum=0.1
+        TOLERANCE, "Stop when a step changes the images by less than this part.", minimum=1e-6, maximum=0.1
     )
     iterations: int = parameter(60, "Stop after so many steps at the latest.", minimum=1, maximum=1000)
 
