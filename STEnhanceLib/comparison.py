@@ -257,7 +257,7 @@ def look_at(logic, volume) -> None:
 
     node = logic.GetSliceNode()
     directions = slicer.util.arrayFromVTKMatrix(node.GetSliceToRAS())
-    directions[:3, :3] = _acquired_plane(_directions_in_world(volume))
+    directions[:3, :3] = _acquired_plane(directions_in_world(volume))
     with slicer.util.NodeModify(node):
         node.GetSliceToRAS().DeepCopy(slicer.util.vtkMatrixFromArray(directions))
         node.UpdateMatrices()
@@ -278,7 +278,7 @@ def look_alike(first, other) -> None:
         other.UpdateMatrices()
 
 
-def _directions_in_world(volume) -> np.ndarray:
+def directions_in_world(volume) -> np.ndarray:
     """(3, 3) unit vectors of I, J and K, with the parent transform applied."""
     import slicer
     from vtkmodules.vtkCommonMath import vtkMatrix4x4

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 
 import qt
 from slicer.i18n import tr as _
@@ -24,7 +24,7 @@ class Steps:
 
     def __init__(self, on_error: Callable[[str], None]):
         self._on_error = on_error
-        self._work: Iterator[None] | None = None
+        self._work: Generator[None, None, None] | None = None
         self._timer = qt.QTimer()
         self._timer.setInterval(PAUSE_MS)
         self._timer.connect("timeout()", self._step)
@@ -34,7 +34,7 @@ class Steps:
         """There is work left."""
         return self._work is not None
 
-    def start(self, work: Iterator[None]) -> None:
+    def start(self, work: Generator[None, None, None]) -> None:
         """Begin, in place of what was at work."""
         self.stop()
         self._work = work
@@ -44,13 +44,15 @@ class Steps:
         """Give up what is at work; its `finally` clauses run."""
         self._timer.stop()
         work, self._work = self._work, None
-        if work is not None:
+        if work is not None and not work.gi_running:
             work.close()
 
     def _step(self) -> None:
         work = self._work
         try:
             next(work)
+            if self._work is not work:  # the work itself has led to its end
+                work.close()
         except StopIteration:
             self._end(work)
         except STEnhanceError as error:
@@ -62,5 +64,5 @@ class Steps:
             raise
 
     def _end(self, work) -> None:
-        if self._work is work:  # the last step may have started other work
+        if self._work is work:  # its last step may have started other work
             self.stop()
