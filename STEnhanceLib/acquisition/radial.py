@@ -124,12 +124,12 @@ class RadialOperator:
         images = (g.imaged(samples) for samples, g in zip(weighted, self._gridding, strict=True))
         return torch.stack([(image * self.coils.conj()).sum(0) for image in images])
 
-    def _toeplitz_kernels(self) -> torch.Tensor:
-        """(T, 2J, 2I); real, because the weights are."""
-        weights = self.weights.flatten(-2) * self._scale**2
-        return torchkbnufft.calc_toeplitz_kernel(self._omega, self.coils.shape[-2:], weights).real * math.prod(
-            2 * n for n in self.coils.shape[-2:]
-        )
+    def _toeplitz_kernels(self) -> list[torch.Tensor]:
+        """Per frame (2J, 2I): the transform of the point spread function, real because the weights are."""
+        doubled = tuple(2 * n for n in self.coils.shape[-2:])
+        weights = (self.weights[:, 0].flatten(-2) * self._scale**2).to(self.coils.dtype)
+        spreads = (_Gridding(o, doubled).imaged(w[None])[0] for o, w in zip(self._omega, weights, strict=True))
+        return [torch.fft.fft2(torch.fft.ifftshift(spread)).real for spread in spreads]
 
     def _convolved(self, image: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
         rows, columns = image.shape
