@@ -59,9 +59,13 @@ class ComparePanel:
     # Life cycle, called by the panel around
 
     def set_run(self, before_node, after_node) -> None:
-        """A run has brought a result: offer it for comparison."""
-        self._select(self.ui.beforeSelector, before_node)
-        self._select(self.ui.afterSelector, after_node)
+        """A run has brought a result, or more frames of it: offer it for comparison, or compare what is new."""
+        self._arranging.stop()
+        self._companions.remove()
+        for selector, node in ((self.ui.beforeSelector, before_node), (self.ui.afterSelector, after_node)):
+            if selector.currentNode() is not node:
+                selector.setCurrentNode(node)
+        self._on_choice()
 
     def exit(self) -> None:
         """The module is left: the user's views come back and all helpers go. Metrics stay, they are a result."""
@@ -78,7 +82,6 @@ class ComparePanel:
     def cleanup(self) -> None:
         """The module is reloaded or Slicer quits."""
         self.exit()
-        self.widget.setMRMLScene(None)
 
     # What self tests and scripts use
 
@@ -122,11 +125,6 @@ class ComparePanel:
     @property
     def _selectors(self):
         return self.ui.beforeSelector, self.ui.afterSelector, self.ui.referenceSelector
-
-    @staticmethod
-    def _select(selector, node) -> None:
-        if selector.currentNode() is not node:
-            selector.setCurrentNode(node)
 
     def _on_choice(self) -> None:
         """Another sequence: what belongs to the former choice ends, what is on is shown anew."""

@@ -10,7 +10,7 @@ import pytest
 
 from STEnhanceLib.sequence import ImageSequence
 
-pytest_plugins = ["host.fixtures"]
+pytest_plugins = ["host.fixtures", "comparing"]
 
 
 @pytest.fixture(scope="session")

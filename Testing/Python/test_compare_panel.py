@@ -1,4 +1,4 @@
-"""The section "Compare" on the smoke host: real nodes, logics and pixels of views, as a user clicks through it."""
+"""The views of the section "Compare" on the smoke host: real nodes, logics and pixels, as a user clicks through it."""
 
 from __future__ import annotations
 
@@ -7,66 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from comparing import AFTER, BEFORE, compare, composite, settle, slice_node
 
 pytest.importorskip("PySide6")
 pytest.importorskip("slicer")
 
 from STEnhanceLib.comparison import pane_pixels
-from STEnhanceLib.evaluation.alignment import interpolated
-from STEnhanceLib.evaluation.comparison import Comparison
 from STEnhanceLib.publication import Publication
-from STEnhanceLib.scene import add_sequence, find_sequence, read_sequence
-from STEnhanceLib.sequence import ImageSequence
+from STEnhanceLib.scene import add_sequence, read_sequence
 
-PICTURE = Path(__file__).parents[1] / "output" / "compare.png"
-BEFORE, AFTER, REFERENCE, DIFFERENCE = ("STEnhance" + n for n in ("Before", "After", "Reference", "Difference"))
-
-
-@pytest.fixture
-def coarse(beating_disc) -> ImageSequence:
-    """Every second frame and every second sample in plane of the disc."""
-    grid = beating_disc.grid.resampled((3, 20, 24))
-    return ImageSequence(
-        beating_disc.frames[::2, :, ::2, ::2].copy(), grid.ijk_to_ras, beating_disc.times_ms[::2], True, "cine"
-    )
-
-
-@pytest.fixture
-def run(host, coarse, beating_disc):
-    """Input and a brighter, twice finer result in one browser, as after a run: (browser, input, result)."""
-    import slicer
-
-    node = add_sequence(coarse, slicer.mrmlScene)
-    brighter = beating_disc.frames * np.float32(1.1)
-    publication = Publication(node, beating_disc.grid, "cine (enhanced)")
-    for frame in brighter:
-        publication.add_frame(frame)
-    publication.finish()
-    return publication.browser, node, publication.sequence
-
-
-@pytest.fixture
-def reference(run, beating_disc):
-    """The truth, loaded on its own: in another browser, with an index in seconds."""
-    import slicer
-
-    return add_sequence(replace(beating_disc, name="truth"), slicer.mrmlScene)
-
-
-@pytest.fixture
-def panel(host, run):
-    import qt
-
-    from STEnhanceLib.panels.compare_panel import ComparePanel
-
-    frame = qt.QWidget()
-    made = ComparePanel(qt.QVBoxLayout(frame))
-    made.set_run(*run[1:])
-    host.show_views()
-    yield made
-    made.cleanup()
-    host.wait(0)
-    frame.deleteLater()
+PICTURES = Path(__file__).parents[1] / "output"
 
 
 def snapshot() -> dict:
@@ -101,28 +51,6 @@ def snapshot() -> dict:
     layout = scene.GetFirstNodeByClass("vtkMRMLLayoutNode")
     kept["layout"] = (layout.GetViewArrangement(), layout.GetNumberOfMaximizedViewNodes())
     return kept
-
-
-def compare(host, panel) -> None:
-    panel.ui.compareButton.click()
-    settle(host, panel)
-
-
-def settle(host, panel) -> None:
-    host.wait_until(lambda: not panel.busy)
-    host.wait(0.1)  # the views get their size, then they are fitted
-
-
-def composite(view: str):
-    import slicer
-
-    return slicer.app.layoutManager().sliceWidget(view).mrmlSliceCompositeNode()
-
-
-def slice_node(view: str):
-    import slicer
-
-    return slicer.mrmlScene.GetSingletonNode(view, "vtkMRMLSliceNode")
 
 
 def test_a_finished_run_is_one_click_from_its_comparison(host, panel, run):
@@ -174,6 +102,21 @@ def test_panes_show_one_place_at_one_scale_and_follow_each_other(host, panel):
     assert right.GetFieldOfView()[0] == pytest.approx(30)
 
 
+def test_the_slice_that_is_looked_at_stays_when_the_view_changes(host, panel):
+    import slicer
+
+    compare(host, panel)
+    logic = slicer.app.layoutManager().sliceWidget(BEFORE).sliceLogic()
+    middle = logic.GetSliceOffset()
+    logic.SetSliceOffset(middle + 8)
+    panel.ui.modeSelector.currentIndex = 3
+    settle(host, panel)
+    panel.ui.modeSelector.currentIndex = 0
+    settle(host, panel)
+    assert logic.GetSliceOffset() == pytest.approx(middle + 8)
+    assert slice_node(AFTER).GetSliceOffset() == pytest.approx(middle + 8)
+
+
 @pytest.mark.parametrize("ending", ["button", "exit", "other sequence removed"])
 def test_the_users_views_come_back_and_nothing_stays(host, panel, run, reference, ending):
     import slicer
@@ -183,6 +126,7 @@ def test_the_users_views_come_back_and_nothing_stays(host, panel, run, reference
     red = manager.sliceWidget("Red")
     red.mrmlSliceCompositeNode().SetBackgroundVolumeID(run[0].GetProxyNode(run[1]).GetID())
     red.mrmlSliceCompositeNode().SetForegroundOpacity(0.3)
+    manager.layoutLogic().GetLayoutNode().AddMaximizedViewNode(red.mrmlSliceNode())
     host.wait(0.05)
     user = snapshot()
     panel.ui.referenceSelector.setCurrentNode(reference)
@@ -329,136 +273,6 @@ def test_flicker_alternates_and_fade_blends(host, panel):
     assert np.abs(images[1] - (images[0] + images[2]) / 2)[inside].max() <= 3
 
 
-def test_a_difference_to_the_input_is_taken_on_the_grid_and_at_the_times_of_the_result(host, panel, run, coarse):
-    browser, _before, after = run
-    panel.ui.differenceCheckBox.checked = True
-    compare(host, panel)
-    volume = browser.GetScene().GetNodeByID(composite(DIFFERENCE).GetBackgroundVolumeID())
-    difference = read_sequence(browser.GetSequenceNode(volume))
-    result = read_sequence(after)
-    assert np.allclose(difference.frames, result.frames - interpolated(coarse, result.grid), atol=1e-4)
-    assert volume.GetDisplayNode().GetLevel() == 0
-    assert browser.GetMasterSequenceNode() is after
-    panel.ui.differenceCheckBox.checked = False
-    settle(host, panel)
-    assert browser.GetScene().GetFirstNodeByName(difference.name) is None
-
-
-def test_a_reference_from_elsewhere_is_played_in_step_and_gives_the_difference(
-    host, panel, run, reference, beating_disc
-):
-    browser, _before, after = run
-    panel.ui.referenceSelector.setCurrentNode(reference)
-    panel.ui.referenceCheckBox.checked = panel.ui.differenceCheckBox.checked = True
-    compare(host, panel)
-    scene = browser.GetScene()
-    shown = scene.GetNodeByID(composite(REFERENCE).GetBackgroundVolumeID())
-    difference = scene.GetNodeByID(composite(DIFFERENCE).GetBackgroundVolumeID())
-    import slicer
-
-    for item in (3, 0, 6):
-        browser.SetSelectedItemNumber(item)
-        assert np.array_equal(slicer.util.arrayFromVolume(shown), beating_disc.frames[item])
-        expected = np.float32(0.1) * beating_disc.frames[item]
-        assert np.allclose(slicer.util.arrayFromVolume(difference), expected, atol=1e-3)
-    assert shown.GetDisplayNode() is browser.GetProxyNode(after).GetDisplayNode()
-    assert find_sequence(reference)[1] is not browser
-    brighter = pane_pixels(slice_node(DIFFERENCE)).astype(int)
-    assert (brighter[..., 0] - brighter[..., 2]).max() > 60  # red: brighter than the truth
-    host.grab_slice_views(PICTURE)
-
-
-def test_metrics_are_those_of_the_benchmark_and_the_plot_shows_every_frame(host, panel, run, reference, coarse):
-    import slicer
-
-    panel.ui.referenceSelector.setCurrentNode(reference)
-    compare(host, panel)
-    panel.ui.metricsButton.click()
-    settle(host, panel)
-    result, truth = read_sequence(run[2]), read_sequence(reference)
-    baseline, scores = Comparison("", coarse, [result], truth).scores
-    chart = slicer.util.getNodesByClass("vtkMRMLPlotChartNode")[0]
-    frames = chart.GetNthPlotSeriesNode(0).GetTableNode()
-    for n, (name, of) in enumerate((("Before (interpolated)", baseline), ("After", scores))):
-        series = chart.GetNthPlotSeriesNode(n)
-        assert series.GetXColumnName() == "Time (ms)"
-        assert series.GetYColumnName() == f"PSNR (dB), {name}"
-        assert np.allclose(slicer.util.arrayFromTableColumn(frames, series.GetYColumnName()), of.whole.psnr)
-        assert np.allclose(slicer.util.arrayFromTableColumn(frames, f"SSIM, {name}"), of.whole.ssim)
-    times = slicer.util.arrayFromTableColumn(frames, "Time (ms)")
-    assert np.allclose(times, truth.times_ms[scores.frames])
-    summary = slicer.mrmlScene.GetFirstNodeByName("cine (enhanced): metrics")
-    for column, metric in (("PSNR (dB)", "psnr"), ("SSIM", "ssim"), ("NRMSE", "nrmse"), ("MAE", "mae")):
-        expected = [baseline.whole.means()[metric], scores.whole.means()[metric]]
-        assert np.allclose(slicer.util.arrayFromTableColumn(summary, column), expected)
-    assert summary.GetCellText(0, 0) == "Before (interpolated)"
-    assert f"{scores.whole.means()['psnr']:.2f}" in panel.ui.metricsLabel.text
-    view = slicer.mrmlScene.GetSingletonNode("STEnhancePlot", "vtkMRMLPlotViewNode")
-    assert view.GetPlotChartNode() is chart
-    panel.ui.metricsButton.click()  # once more: in place of the first ones
-    settle(host, panel)
-    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLPlotChartNode") == 1
-    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLTableNode") == 2
-
-
-def test_what_cannot_be_scored_is_said_in_the_panel(host, panel, run, coarse):
-    import slicer
-
-    other = replace(coarse, name="too coarse")
-    panel.ui.referenceSelector.setCurrentNode(add_sequence(other, slicer.mrmlScene))
-    panel.ui.metricsButton.click()
-    settle(host, panel)
-    assert "expected the same" in panel.ui.compareStatusLabel.text
-    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLTableNode") == 0
-
-
-def test_a_report_is_written_beside_the_running_application(host, panel, run, tmp_path, monkeypatch):
-    import qt
-
-    monkeypatch.setattr(qt.QFileDialog, "getExistingDirectory", lambda *_: str(tmp_path))
-    panel.ui.reportButton.click()
-    settle(host, panel)
-    page = (tmp_path / "index.html").read_text(encoding="utf-8")
-    assert "cine (enhanced)" in page
-    assert "index.html" in panel.ui.compareStatusLabel.text
-
-
-def test_profiles_along_the_line_equal_direct_samples_and_follow_it(host, panel, run, reference, beating_disc):
-    import slicer
-
-    from STEnhanceLib.panels import time_profile
-
-    panel.ui.referenceSelector.setCurrentNode(reference)
-    panel.ui.profileButton.click()
-    host.wait(0.1)
-    first = panel.ui.profileLabel.text
-    assert first.count("<img") == 3
-    line = slicer.util.getNodesByClass("vtkMRMLMarkupsLineNode")[0]
-    matrix = beating_disc.ijk_to_ras
-    start, end = (matrix @ (i, 19, 1, 1) for i in (2, 47))
-    line.SetNthControlPointPositionWorld(0, *start[:3])
-    line.SetNthControlPointPositionWorld(1, *end[:3])
-    sampled = time_profile.sample(run[2], np.array([start[:3], end[:3]]), points=46)
-    assert np.allclose(sampled, 1.1 * beating_disc.frames[:, 1, 19, 2:].T, atol=1e-3)
-    host.wait(0.1)
-    assert panel.ui.profileLabel.text != first
-    pictures = [Path(part.split('"')[0]) for part in panel.ui.profileLabel.text.split('<img src="')[1:]]
-    import SimpleITK
-
-    truth = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(pictures[2])))
-    assert truth.shape == (time_profile.POINTS, time_profile.PICTURE_WIDTH)
-    assert len(np.unique(truth[:, :50], axis=1).T) == 1  # each of the eight frames fills its 52 columns
-    assert np.abs(truth[:, 0].astype(int) - truth[:, 210]).max() > 50  # the disc has shrunk
-    panel.ui.drawLineButton.click()
-    interaction = slicer.app.applicationLogic().GetInteractionNode()
-    assert interaction.GetCurrentInteractionMode() == interaction.Place
-    assert slicer.app.applicationLogic().GetSelectionNode().GetActivePlaceNodeID() == line.GetID()
-    panel.ui.profileButton.click()
-    assert interaction.GetCurrentInteractionMode() == interaction.ViewTransform
-    assert not slicer.util.getNodesByClass("vtkMRMLMarkupsLineNode")
-    assert not pictures[0].exists()
-
-
 def test_input_frames_and_the_playing_browser_are_untouched(host, panel, run, coarse, reference):
     browser, before, _after = run
     browser.SetSelectedItemNumber(3)
@@ -477,13 +291,37 @@ def test_input_frames_and_the_playing_browser_are_untouched(host, panel, run, co
     assert np.array_equal(kept.times_ms, coarse.times_ms)
 
 
-def test_the_panel_reads_well(host, panel, run, reference):
-    panel.ui.referenceSelector.setCurrentNode(reference)
-    panel.ui.modeSelector.currentIndex = 1
-    panel.ui.differenceCheckBox.checked = True
+def test_the_comparison_reads_well(host, panel):
+    """Pictures of the views and of the section, with a beating heart, for whoever looks at the tests' output."""
+    import slicer
+
+    from STEnhanceLib.acquisition.simulate import simulate
+    from STEnhanceLib.methods import find_method, parse_parameters
+    from STEnhanceLib.methods.run import enhance
+    from STEnhanceLib.phantom import Thorax
+
+    truth = Thorax(breathing_mm=0).cine(frames=6, matrix=128, slices=1, field_of_view_mm=200)
+    low = replace(simulate(truth, "s2").sequence, name="cine at half resolution")
+    method = find_method("b-spline")
+    enhancement = enhance(method, low, parse_parameters(method, {}))
+    node = add_sequence(low, slicer.mrmlScene)
+    publication = Publication(node, enhancement.grid, "cine (cubic B-spline)")
+    for frame in enhancement.frames:
+        publication.add_frame(frame.voxels)
+    publication.finish()
+    panel.set_run(node, publication.sequence)
+    panel.ui.referenceSelector.setCurrentNode(add_sequence(replace(truth, name="truth"), slicer.mrmlScene))
+    panel.ui.referenceCheckBox.checked = panel.ui.differenceCheckBox.checked = True
+    host.show_views(900, 720)
     compare(host, panel)
+    host.grab_slice_views(PICTURES / "compare.png", 900, 720)
     panel.ui.profileButton.click()
     panel.ui.metricsButton.click()
     settle(host, panel)
-    assert host.grab(panel.widget, PICTURE.with_name("compare_panel.png")).stat().st_size > 5000
-    host.grab_slice_views(PICTURE.with_name("compare_wipe.png"))
+    assert "Scored 6 of the 6" in panel.ui.compareStatusLabel.text
+    panel.ui.referenceCheckBox.checked = panel.ui.differenceCheckBox.checked = False
+    panel.ui.modeSelector.currentIndex = 1
+    settle(host, panel)
+    assert "left of the line" in panel.ui.legendLabel.text
+    assert host.grab(panel.widget, PICTURES / "compare_panel.png").stat().st_size > 5000
+    host.grab_slice_views(PICTURES / "compare_wipe.png", 900, 720)
