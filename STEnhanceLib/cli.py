@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import STEnhanceLib
-from STEnhanceLib import terminal
+from STEnhanceLib import device, terminal
 from STEnhanceLib.errors import STEnhanceError
 
 logger = logging.getLogger(__name__)
@@ -77,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
         "--prior", type=Path, metavar="FILE", help="a static planning scan, for methods that use it"
     )
     enhancement.add_argument("--kspace", type=Path, metavar="FILE.npz", help="the measurement, for methods that use it")
+    enhancement.add_argument("--device", choices=device.CHOICES, default=device.CHOICES[0], help="where torch computes")
     enhancement.add_argument("--reference", type=Path, metavar="FILE", help="the truth, to measure the result against")
     enhancement.add_argument("--report", type=Path, metavar="DIR", help="write a page that shows input and result")
 
@@ -155,6 +156,7 @@ def _enhance(options: argparse.Namespace) -> None:
     from STEnhanceLib.methods import find_method, parse_parameters
     from STEnhanceLib.methods.run import enhance_all
 
+    device.choose(options.device)
     method = find_method(options.method)
     parameters = parse_parameters(method, dict(_name_and_value(text) for text in options.set))
     sequence = _read(options.input, options)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +25,23 @@ from STEnhanceLib.sequence import ImageSequence
 
 @dataclass(frozen=True)
 class Chapter:
-    """One task of the demo: what the scanner saved, and the methods that make up for it."""
+    """One task of the demo: what the scanner saved, and the methods that make up for it, with their settings."""
 
     title: str
     acquisition: str
-    methods: tuple[str, ...]
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    methods: Mapping[str, Mapping[str, Any]]
 
 
 CHAPTERS = (
-    Chapter("Super-resolution: a quarter of the matrix per axis", "s4", ("b-spline", "zero-fill"), {"factor": 4}),
-    Chapter("Artefact reduction: 13 radial spokes per frame", "r13", ("gridding", "temporal-tv")),
-    Chapter("Temporal interpolation: every 4th frame kept", "t4", ("linear", "demons"), {"factor": 4}),
+    Chapter(
+        "Super-resolution: a quarter of the matrix per axis",
+        "s4",
+        {key: {"factor": 4} for key in ("b-spline", "zero-fill")},
+    ),
+    Chapter(
+        "Artefact reduction: 13 radial spokes per frame", "r13", {"gridding": {}, "temporal-tv": {"iterations": 25}}
+    ),
+    Chapter("Temporal interpolation: every 4th frame kept", "t4", {key: {"factor": 4} for key in ("linear", "demons")}),
 )
 
 
@@ -46,7 +51,7 @@ def run_demo(folder: Path) -> None:
     terminal.out.print(
         "A phantom of a beating heart in a breathing chest, whose truth is known, is degraded and enhanced."
     )
-    truth = thorax.cine()
+    truth = thorax.cine(frames=20, matrix=128, slices=2)
     heart_centre = _voxel_of(thorax.heart_centre_mm(), truth)
     host = headless.new_host()
     comparisons, shown = [], None
@@ -57,9 +62,9 @@ def run_demo(folder: Path) -> None:
             degraded_sequence = dataclasses.replace(degraded.sequence, name=f"Phantom {chapter.acquisition}")
             input_node = scene.add_sequence(degraded_sequence, host.scene)
             results = []
-            for key in chapter.methods:
+            for key, settings in chapter.methods.items():
                 on_step(steps.index((chapter, key)), len(steps), key)
-                run = _run(worker, input_node, degraded.kspace, key, chapter.settings)
+                run = _run(worker, input_node, degraded.kspace, key, settings)
                 results.append(scene.read_sequence(run))
                 shown = shown or (input_node, run)
             comparisons.append(Comparison(chapter.title, degraded_sequence, results, truth, heart_centre))
@@ -67,7 +72,7 @@ def run_demo(folder: Path) -> None:
         page = write_report(folder / "report", comparisons, "STEnhance demo", _SUBTITLE)
         panes = comparison.arrange(shown, host.applicationLogic())
         scene_file = scene.save_scene(folder / "scene.mrb", host.scene)
-        titles = ("Input: s4", f"Result: {CHAPTERS[0].methods[0]}")
+        titles = ("Input: s4", f"Result: {next(iter(CHAPTERS[0].methods))}")
         picture = comparison.render_comparison(
             folder / "scene.png", dict(zip(titles, panes, strict=True)), host.applicationLogic()
         )

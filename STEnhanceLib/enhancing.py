@@ -49,6 +49,7 @@ class SceneRun:
         periodic: bool | None = None,
         prior: ImageSequence | None = None,
         kspace_path: Path | None = None,
+        device: str = "automatic",
     ):
         """Read the input and hand it to the worker.
 
@@ -62,6 +63,7 @@ class SceneRun:
             periodic: see `scene.read_sequence`.
             prior: see `methods.run.enhance`.
             kspace_path: file of the measurement, for methods that need k-space.
+            device: where methods that use torch compute, one of `device.CHOICES`.
 
         Raises:
             STEnhanceError: the node is no sequence of greyscale volumes, or the disk is full.
@@ -78,7 +80,9 @@ class SceneRun:
         self._name = name
         self._keep_partial = False
         self.publication: Publication | None = None
-        self._job: Job = worker.submit(method_key, settings, sequence, prior, kspace_path)
+        self._job: Job = worker.submit(
+            method_key, settings, sequence, prior=prior, kspace_path=kspace_path, device=device
+        )
         self._events: deque[Event] = deque()
 
     @property

@@ -78,10 +78,15 @@ class Worker:
         method_key: str,
         settings: Mapping[str, Any],
         sequence: ImageSequence,
+        *,
         prior: ImageSequence | None = None,
         kspace_path: Path | None = None,
+        device: str = "automatic",
     ) -> Job:
         """Queue a run; the arguments are those of `methods.run.enhance`, checked by the worker.
+
+        Args:
+            device: one of `device.CHOICES`.
 
         Raises:
             STEnhanceError: the disk is full.
@@ -94,6 +99,7 @@ class Worker:
             "sequence": self._encode(sequence, job),
             "prior": None if prior is None else self._encode(prior, job),
             "kspace": kspace_path and str(Path(kspace_path).absolute()),
+            "device": device,
             "result": str(job._result_path),
             "unsupported": str(job._unsupported_path),
         }

@@ -7,7 +7,8 @@ FOLDER holds the voxel files of all jobs and belongs to the parent; the worker r
 | order | answers |
 |---|---|
 | (start) | `{"event": "started", "pid": …}` |
-| `{"run": 1, "method": …, "settings": …, "sequence": …, "prior": …, "kspace": …, "result": …, "unsupported": …}` | \
+| `{"run": 1, "method": …, "settings": …, "sequence": …, "prior": …, "kspace": …, "device": …, "result": …, \
+"unsupported": …}` | \
 `planned`, `frame` for every frame, then `finished`, `failed` or `cancelled`, each with `"job": 1` |
 | `{"cancel": 1}` | `cancelled` after the frame at work |
 | `{"end": true}` | |
@@ -32,6 +33,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from STEnhanceLib import device
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.jobs import messages, voxels
 from STEnhanceLib.methods import EnhancedFrame, Enhancement, all_methods, find_method, parse_parameters, run
@@ -101,6 +103,7 @@ class _Worker:
             self._leave()
 
     def _run(self, order: dict[str, Any]) -> None:
+        device.choose(order["device"])
         method = find_method(order["method"])
         parameters = parse_parameters(method, order["settings"])
         sequence, prior = messages.decode_sequence(order["sequence"]), messages.decode_sequence(order["prior"])

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from STEnhanceLib import device
 from STEnhanceLib.acquisition.kspace import KSpace
 from STEnhanceLib.methods.declaration import EnhancedFrame, Enhancement, Method, Need, Task
-from STEnhanceLib.methods.measurement import check_that_they_belong_together, device
+from STEnhanceLib.methods.measurement import check_that_they_belong_together
 from STEnhanceLib.sequence import ImageSequence
 
 
@@ -32,7 +33,7 @@ def _frames(kspace: KSpace) -> Iterator[EnhancedFrame]:
     from STEnhanceLib.acquisition.operators import slice_operators
 
     for index in range(len(kspace.grid)):
-        slices = slice_operators(kspace.frame(index), device())
+        slices = slice_operators(kspace.frame(index), device.chosen())
         images = [operator.gridded(samples)[0] for operator, samples in slices]
         yield EnhancedFrame(np.stack([image.abs().cpu().numpy() for image in images]), 0.0)
 

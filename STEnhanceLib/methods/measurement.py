@@ -1,4 +1,4 @@
-"""What methods that reconstruct from k-space share: does the measurement belong to the images, and where to compute."""
+"""What methods that reconstruct from k-space share: does the measurement belong to the images?"""
 
 from __future__ import annotations
 
@@ -28,10 +28,3 @@ def check_that_they_belong_together(sequence: ImageSequence, kspace: KSpace) -> 
             "The k-space belongs to images in another place or of another spacing; expected the IJK→RAS matrix of the "
             "sequence. Pick the measurement of these images."
         )
-
-
-def device() -> str:
-    """The accelerator if there is one."""
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
 from STEnhanceLib.evaluation.background import BackgroundComparison
+from STEnhanceLib.panels import session
 from STEnhanceLib.panels.steps import Steps
 from STEnhanceLib.scene import read_sequence
 
@@ -39,7 +38,7 @@ class Measuring:
         self._steps.stop()
 
     def _measure(self, before_node, after_node, reference_node, report) -> Generator[None, None, None]:
-        comparison = BackgroundComparison(shutil.which("PythonSlicer") or sys.executable)
+        comparison = BackgroundComparison(session.python())
         try:
             sequences = []
             for node in (before_node, after_node, reference_node):

@@ -13,12 +13,13 @@ import vtk
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
-from STEnhanceLib import scene
+from STEnhanceLib import device, scene
 from STEnhanceLib.enhancing import SceneRun
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.methods import Method, Need, Task, find_method, methods_for, parse_parameters
 from STEnhanceLib.methods.run import NOT_FOR_CLINICAL_USE, expected_result
 from STEnhanceLib.panels import packages, session, words
+from STEnhanceLib.panels.compare_panel import ComparePanel
 from STEnhanceLib.panels.memory import free_memory
 from STEnhanceLib.panels.parameter_form import ParameterForm
 from STEnhanceLib.panels.parameter_node import EnhanceParameterNode, own_settings, remember_settings
@@ -41,6 +42,7 @@ class EnhancePanel(VTKObservationMixin):
         ui: the widgets of `EnhancePanel.ui` by name.
         run: the run at work, else the last one; None before the first.
         preview: the enhanced frame that lies over the input; None while there is none.
+        compare: the section below, which shows input and result side by side.
     """
 
     def __init__(self, layout, task: Task, logic):
@@ -61,7 +63,10 @@ class EnhancePanel(VTKObservationMixin):
         self.ui.kspaceSelector.nameFilters = ["*.npz"]
         self._form = ParameterForm(self.ui.parametersWidget.layout(), self._on_settings_edited)
         self.ui.progressBar.visible = False
+        for name, label in zip(device.CHOICES, (_("automatic"), _("CPU"), _("NVIDIA GPU (CUDA)")), strict=True):
+            self.ui.deviceSelector.addItem(label, name)
         self._fill_methods()
+        self.compare = ComparePanel(self.ui.comparePlace.layout())
         widget.setMRMLScene(slicer.mrmlScene)
         self._connect()
         self._timer = qt.QTimer()
@@ -80,6 +85,7 @@ class EnhancePanel(VTKObservationMixin):
     def on_scene_start_close(self, caller=None, event=None) -> None:
         """The scene is about to lose its nodes: the run ends now, before its nodes vanish."""
         self.abandon()
+        self.compare.on_scene_start_close()
         self.set_parameters(None)
 
     def on_scene_end_close(self, caller=None, event=None) -> None:
@@ -89,14 +95,15 @@ class EnhancePanel(VTKObservationMixin):
     def cleanup(self) -> None:
         """The module is reloaded or Slicer quits: nothing of the panel stays behind."""
         self.abandon()
-        self._timer.stop()
+        self.compare.cleanup()
         self.set_parameters(None)
         self.removeObservers()
         session.close_worker()
 
     def exit(self) -> None:
-        """Another module is shown: a run at work goes on, a preview goes."""
+        """Another module is shown: a run at work goes on, preview and comparison go."""
         self.remove_preview()
+        self.compare.exit()
 
     def abandon(self) -> None:
         """Cancel a run at work, and take back what it has published and the preview."""
@@ -159,6 +166,7 @@ class EnhancePanel(VTKObservationMixin):
                 name=self._parameters.resultName or f"{input_sequence.GetName()} ({self.method.title})",
                 prior=self._prior(),
                 kspace_path=self._kspace_path(),
+                device=self._parameters.device,
                 **self._corrections(),
             )
         except STEnhanceError as error:
@@ -180,6 +188,7 @@ class EnhancePanel(VTKObservationMixin):
         self._gui_tag = parameters.connectGui(self.ui)
         if parameters.method:
             self._select_method(parameters.method)
+        self.ui.deviceSelector.setCurrentIndex(self.ui.deviceSelector.findData(parameters.device))
         if parameters.inputNode is None:
             parameters.inputNode = _likely_input()
         self._form.show(self.method, own_settings(parameters, self.method.key))
@@ -252,8 +261,14 @@ class EnhancePanel(VTKObservationMixin):
             for widget in widgets:
                 widget.setVisible(need in method.needs)
         self.ui.needsWidget.setVisible(bool(method.needs))
+        for widget in (self.ui.deviceLabel, self.ui.deviceSelector):
+            widget.setVisible("torch" in method.requires)
         self._update_packages()
         self._update_plan()
+
+    def _on_device_chosen(self, row: int) -> None:
+        if self._parameters is not None:
+            self._parameters.device = self.ui.deviceSelector.itemData(row)
 
     def _on_settings_edited(self) -> None:
         remember_settings(self._parameters, self.method.key, self._form.settings())
@@ -327,9 +342,12 @@ class EnhancePanel(VTKObservationMixin):
                     self.preview.error or _("Preview of one frame, over the input."), bad=bool(self.preview.error)
                 )
             return
+        shown_before = self.run.result
         self.run.poll()
         self.ui.progressBar.maximum = self.run.count
         self.ui.progressBar.value = self.run.finished_frames
+        if self.run.result is not None and (self.run.done or shown_before is None):
+            self.compare.set_run(scene.find_sequence(self._parameters.inputNode)[0], self.run.result)
         if not self.run.done:
             self._say(words.progress(self.run))
             return
@@ -366,6 +384,7 @@ class EnhancePanel(VTKObservationMixin):
         self.ui.frameDurationSpinBox.connect("valueChanged(double)", self._on_input_changed)
         self.ui.cyclicCheckBox.connect("toggled(bool)", lambda _on: self._update_plan())
         self.ui.methodSelector.connect("currentIndexChanged(int)", self._on_method_chosen)
+        self.ui.deviceSelector.connect("currentIndexChanged(int)", self._on_device_chosen)
         self.ui.kspaceSelector.connect("currentPathChanged(QString)", lambda _path: self._update_plan())
         self.ui.installButton.connect("clicked(bool)", lambda _on: self._on_install())
         self.ui.applyButton.connect("clicked(bool)", lambda _on: self._on_apply_or_cancel())

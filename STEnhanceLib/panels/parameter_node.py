@@ -8,6 +8,8 @@ from typing import Annotated, Any, Union
 import slicer
 from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 
+from STEnhanceLib import device
+
 # Slicer's binding of node selectors understands `Union`, but not `|`.
 SequenceOrVolume = Union[slicer.vtkMRMLSequenceNode, slicer.vtkMRMLScalarVolumeNode, None]  # noqa: UP007
 
@@ -32,6 +34,7 @@ class EnhanceParameterNode:
         settings: JSON, the parameters of every method by its key.
         priorVolume: static scan, for methods that use one.
         kspacePath: file of the measurement, for methods that use one.
+        device: where methods that use torch compute.
         frameDurationMs: overrides the times of the input; 0 keeps them.
         resultName: of the new sequence; empty for input and method.
         keepPartial: keep the finished frames when a run is cancelled.
@@ -43,6 +46,7 @@ class EnhanceParameterNode:
     settings: str = "{}"
     priorVolume: slicer.vtkMRMLScalarVolumeNode
     kspacePath: str = ""
+    device: str = device.CHOICES[0]
     frameDurationMs: Annotated[float, WithinRange(0, 60000)] = 0.0
     resultName: str = ""
     keepPartial: bool = False

@@ -1,4 +1,4 @@
-"""The one warm worker that the three modules share while Slicer runs."""
+"""The one warm worker that the three modules share while Slicer runs, and the interpreter of child processes."""
 
 from __future__ import annotations
 
@@ -10,13 +10,18 @@ from STEnhanceLib.jobs.client import Worker
 _worker: Worker | None = None
 
 
+def python() -> str:
+    """The interpreter that runs outside the application with all of its packages."""
+    return shutil.which("PythonSlicer") or sys.executable
+
+
 def worker() -> Worker:
     """The worker of this session; its process starts with the first job."""
     global _worker  # noqa: PLW0603  (one process for all modules, like slicer.mrmlScene)
     if _worker is None:
         import slicer
 
-        _worker = Worker(python=shutil.which("PythonSlicer") or sys.executable)
+        _worker = Worker(python())
         slicer.app.connect("aboutToQuit()", close_worker)
     return _worker
 

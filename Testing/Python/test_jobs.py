@@ -140,9 +140,10 @@ def test_a_complex_input_arrives_complex(worker, beating_disc):
 def test_a_prior_and_the_measurement_reach_the_method(worker, beating_disc, tmp_path):
     samples = np.ones((8, 3, 2, 40, 48), np.complex64)
     measured = KSpace(samples, np.ones((3, 2, 40, 48), np.complex64), beating_disc.grid, mask=np.ones((8, 40), bool))
-    measured.save(tmp_path / "measured.npz")
+    measured_path = tmp_path / "measured.npz"
+    measured.save(measured_path)
     prior = beating_disc.with_frames([0])
-    plan = next(iter(worker.submit("test-look", {}, beating_disc, prior, tmp_path / "measured.npz")))
+    plan = next(iter(worker.submit("test-look", {}, beating_disc, prior=prior, kspace_path=measured_path)))
     assert plan.notes == (repr(prior), "k-space of (8, 3, 2, 40, 48)")
 
 

@@ -1,0 +1,33 @@
+"""Where torch computes: the GPU if there is one, unless the user says otherwise."""
+
+from __future__ import annotations
+
+import os
+
+from STEnhanceLib.errors import STEnhanceError
+
+VARIABLE = "STENHANCE_DEVICE"
+CHOICES = ("automatic", "cpu", "cuda")
+
+
+def choose(device: str) -> None:
+    """Let this process, and those it starts, compute there; one of `CHOICES`."""
+    if device not in CHOICES:
+        raise STEnhanceError(f"The device {device!r} was chosen; expected one of {', '.join(CHOICES)}.")
+    os.environ[VARIABLE] = device
+
+
+def chosen() -> str:
+    """The torch device to compute on: "cpu" or "cuda".
+
+    Raises:
+        STEnhanceError: a GPU was asked for, and torch finds none.
+    """
+    import torch
+
+    wanted, found = os.environ.get(VARIABLE, CHOICES[0]), torch.cuda.is_available()
+    if wanted == "cuda" and not found:
+        raise STEnhanceError(
+            "An NVIDIA GPU was asked for, and torch finds none; install a GPU build of torch, or compute on the CPU."
+        )
+    return "cuda" if found and wanted != "cpu" else "cpu"
