@@ -193,8 +193,8 @@ PROTOCOLS: Mapping[str, Protocol] = {
         Protocol(
             "st48",
             _TI,
-            "Every 8th frame kept, in-plane k-space centre crop to 1/4 per axis; frames from the first to the last kept"
-            " one are filled in by the method named, then zero-filled, and all of them are scored.",
+            "Every 8th frame kept, in-plane k-space centre crop to 1/4 per axis; the method named fills in the frames "
+            "between, then all of them are zero-filled and scored.",
             _joint,
         ),
     )
