@@ -178,11 +178,22 @@ def compared_scene(
     if reference is not None and _same_grid(result, reference):
         nodes.append(publish_difference(nodes[1], nodes[2], "Difference").sequence)
     find_sequence(nodes[0])[1].SetSelectedItemNumber(0)
-    number, tags = _layout_for(nodes)
+    open_views(host, nodes, pane_size)
+    return host, nodes
+
+
+def open_views(host, panes: Sequence, pane_size: tuple[int, int] | None = None) -> None:
+    """Give a scene that was never on a screen the views that `arrange` shows these sequences in.
+
+    Args:
+        host: see `headless.Host`.
+        panes: two to four nodes, as for `arrange`.
+        pane_size: columns and rows of each view in pixels, for `render_comparison`; a usual screen's where not given.
+    """
+    number, tags = _layout_for(panes)
     host.show_layout(number)
     for tag in tags:
         host.scene.GetSingletonNode(tag, "vtkMRMLSliceNode").SetDimensions(*(pane_size or _PANE_SIZES[number]), 1)
-    return host, nodes
 
 
 def pane_pixels(slice_node, application_logic=None) -> np.ndarray:

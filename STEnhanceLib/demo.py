@@ -34,15 +34,16 @@ class Chapter:
 
 CHAPTERS = (
     Chapter(
-        "Super-resolution: a quarter of the matrix per axis",
-        "s4",
-        {key: {"factor": 4} for key in ("b-spline", "zero-fill")},
+        "Super-resolution: half the matrix per axis",
+        "s2",
+        {key: {"factor": 2} for key in ("b-spline", "zero-fill")},
     ),
     Chapter(
         "Artefact reduction: 13 radial spokes per frame", "r13", {"gridding": {}, "temporal-tv": {"iterations": 25}}
     ),
     Chapter("Temporal interpolation: every 4th frame kept", "t4", {key: {"factor": 4} for key in ("linear", "demons")}),
 )
+SHOWN = ("Input: Phantom r13", "Result: Temporal total variation")  # by the views of the scene
 
 
 def run_demo(folder: Path) -> None:
@@ -54,7 +55,7 @@ def run_demo(folder: Path) -> None:
     truth = thorax.cine(frames=20, matrix=128, slices=2)
     heart_centre = _voxel_of(thorax.heart_centre_mm(), truth)
     host = headless.new_host()
-    comparisons, shown = [], None
+    comparisons, shown = [], {}
     with Worker() as worker, terminal.steps_progress("Demo") as on_step:
         steps = [(chapter, key) for chapter in CHAPTERS for key in chapter.methods]
         for chapter in CHAPTERS:
@@ -64,17 +65,19 @@ def run_demo(folder: Path) -> None:
             results = []
             for key, settings in chapter.methods.items():
                 on_step(steps.index((chapter, key)), len(steps), key)
-                run = _run(worker, input_node, degraded.kspace, key, settings)
-                results.append(scene.read_sequence(run))
-                shown = shown or (input_node, run)
+                result_node = _run(worker, input_node, degraded.kspace, key, settings)
+                results.append(scene.read_sequence(result_node))
+                shown[f"Input: {degraded_sequence.name}"] = input_node
+                shown[f"Result: {results[-1].attributes['STEnhance.MethodTitle']}"] = result_node
             comparisons.append(Comparison(chapter.title, degraded_sequence, results, truth, heart_centre))
         on_step(len(steps), len(steps), "report and scene")
         page = write_report(folder / "report", comparisons, "STEnhance demo", _SUBTITLE)
-        panes = comparison.arrange(shown, host.applicationLogic())
+        shown = {title: shown[title] for title in SHOWN}
+        comparison.open_views(host, list(shown.values()), pane_size=(480, 400))
+        panes = comparison.arrange(list(shown.values()), host.applicationLogic())
         scene_file = scene.save_scene(folder / "scene.mrb", host.scene)
-        titles = ("Input: s4", f"Result: {next(iter(CHAPTERS[0].methods))}")
         picture = comparison.render_comparison(
-            folder / "scene.png", dict(zip(titles, panes, strict=True)), host.applicationLogic()
+            folder / "scene.png", dict(zip(shown, panes, strict=True)), host.applicationLogic()
         )
     _print_table(comparisons)
     for path in (page, scene_file, picture):

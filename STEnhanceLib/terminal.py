@@ -21,8 +21,6 @@ from STEnhanceLib.sequence import ImageSequence
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
-_DIGITS = {"psnr": 2, "ssim": 4, "nrmse": 4}
-
 
 def start_logging(verbose: bool) -> None:
     """Send the library's log to the terminal: warnings, or everything."""
@@ -116,15 +114,14 @@ def show_scores(rows: list[tuple[str, Scores]], title: str = "Against the refere
     if not rows:
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column(title, overflow="fold", min_width=34)
-    parts = [("", "whole")] + ([("heart ", "box")] if rows[0][1].box is not None else [])
-    for prefix, _part in parts:
-        for heading in ("PSNR / dB", "SSIM", "NRMSE"):
-            table.add_column(prefix + heading, justify="right")
+    table.add_column(title, overflow="fold", min_width=30)
+    parts = {"": "whole", "heart ": "box"} if rows[0][1].box is not None else {"": "whole"}
+    for prefix in parts:
+        table.add_column(prefix + "PSNR", justify="right")
+        table.add_column(prefix + "SSIM", justify="right")
     for name, scores in rows:
-        means = [getattr(scores, part).means() for _prefix, part in parts]
-        cells = [f"{mean[key]:.{digits}f}" for mean in means for key, digits in _DIGITS.items()]
-        table.add_row(name, *cells)
+        means = [getattr(scores, part).means() for part in parts.values()]
+        table.add_row(name, *(text for mean in means for text in (f"{mean['psnr']:.2f} dB", f"{mean['ssim']:.4f}")))
     out.print(table)
 
 

@@ -100,7 +100,7 @@ def _number(limits: Mapping[str, Any], on_change) -> _Field:
     box = qt.QDoubleSpinBox()
     low, high = _or(limits["minimum"], -1e9), _or(limits["maximum"], 1e9)
     span = high - low
-    box.decimals = 2 if span > 5 else 4
+    box.decimals = 2 if span > 1 else 4
     box.setRange(low, high)
     box.singleStep = 0.5 if span > 5 else span / 20
     box.suffix = _unit(limits)

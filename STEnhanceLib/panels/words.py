@@ -17,11 +17,11 @@ def grid(found: Grid) -> str:
     """Frames, size, spacing and time of a sequence."""
     k, j, i = found.shape
     spacing = " × ".join(f"{size:.3g}" for size in found.spacing_mm)
-    text = _("{frames} frames × {slices} slices, {i} × {j} voxels of {spacing} mm").format(
+    text = _("{frames} frames × {slices} slices of {i} × {j} voxels<br>{spacing} mm").format(
         frames=len(found), slices=k, i=i, j=j, spacing=spacing
     )
     if len(found) > 1:
-        text += "<br>" + _("{dt:.1f} ms from frame to frame, {total:.0f} ms in all").format(
+        text += ", " + _("{dt:.1f} ms from frame to frame, {total:.0f} ms in all").format(
             dt=found.frame_duration_ms, total=found.times_ms[-1] - found.times_ms[0]
         )
     return text
