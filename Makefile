@@ -15,6 +15,8 @@ demo: .venv/ready
 	.venv/bin/stenhance demo --out demo
 
 test: .venv/ready lint
+	@.venv/bin/python -c "from PySide6 import QtSvg, QtUiTools, QtWidgets" || { echo "Qt lacks system libraries; on Debian" \
+	  "or Ubuntu: apt-get install libegl1 libgl1 libglib2.0-0 libxkbcommon0 libfontconfig1 fonts-dejavu-core"; exit 1; }
 	.venv/bin/python -m pytest --numprocesses=$(JOBS) --dist=loadfile
 
 # The self tests in a real Slicer, each module as its ctest does, then all of them once without a main window.
