@@ -66,6 +66,7 @@ class EnhancePanel(VTKObservationMixin):
         for name, label in zip(device.CHOICES, (_("automatic"), _("CPU"), _("NVIDIA GPU (CUDA)")), strict=True):
             self.ui.deviceSelector.addItem(label, name)
         self._fill_methods()
+        self._select_first_that_can_run()
         self.compare = ComparePanel(self.ui.comparePlace.layout())
         widget.setMRMLScene(slicer.mrmlScene)
         self._connect()
@@ -238,6 +239,11 @@ class EnhancePanel(VTKObservationMixin):
             self.ui.methodSelector.setItemData(row, _(method.summary), qt.Qt.ToolTipRole)
             # A flag of the item's model greys it out: 0 is Qt.NoItemFlags, 33 is enabled and selectable.
             self.ui.methodSelector.setItemData(row, 0 if missing else 33, qt.Qt.UserRole - 1)
+
+    def _select_first_that_can_run(self) -> None:
+        """With images alone, as most users have them."""
+        able = [m for m in methods_for(self.task) if not m.missing_packages() and not m.needs]
+        self._select_method(able[0].key)
 
     def _select_method(self, key: str) -> None:
         row = self.ui.methodSelector.findData(key)

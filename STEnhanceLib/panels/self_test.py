@@ -63,8 +63,7 @@ class PanelSelfTest:
 
     def test_cancel_leaves_the_scene_as_it_was(self):
         """Nodes and frames are those from before."""
-        method = methods_for(self.task)[0]
-        node, _browser = self._load_phantom(method)
+        node, _browser = self._load_phantom(self.panel.method)
         nodes, before = _node_ids(), _fingerprint(node)
         self.panel.apply()
         self.panel.ui.applyButton.click()
@@ -76,7 +75,7 @@ class PanelSelfTest:
 
     def test_closing_the_scene_ends_a_run(self):
         """No node of the run comes back into the new scene, and the panel is ready again."""
-        self._load_phantom(methods_for(self.task)[0])
+        self._load_phantom(self.panel.method)
         self.panel.apply()
         slicer.mrmlScene.Clear()
         self._idle(0.5)

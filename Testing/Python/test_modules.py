@@ -147,3 +147,73 @@ def test_choices_are_remembered_with_the_scene(host, phantom):
     panel.enter()
     assert panel.method.key == "b-spline"
     assert panel._form.settings()["factor"] == 3
+
+
+def test_without_torch_its_methods_are_grey_with_the_reason_and_the_others_run(host, phantom, monkeypatch):
+    import importlib.util
+
+    import qt
+
+    from STEnhanceLib import scene
+
+    found = importlib.util.find_spec
+    hidden = ("torch", "torchkbnufft")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name in hidden else found(name, *more))
+    panel = host.load_module(module_file("ArtefactReduction")).panel
+    selector = panel.ui.methodSelector
+    rows = {selector.itemData(row): row for row in range(selector.count)}
+    grey = {key: not selector.model().item(row).isEnabled() for key, row in rows.items()}
+    assert grey == {"gridding": True, "temporal-tv": True, "frequency-split": False}
+    assert "needs torch" in selector.itemText(rows["gridding"])
+    assert "torch" in panel.ui.packagesLabel.text and not panel.ui.installButton.isHidden()
+    assert panel.method.key == "frequency-split", "a method that can run is chosen first"
+    panel.parameters.inputNode = scene.add_sequence(phantom)
+    assert panel.ui.applyButton.enabled
+    host.accept_dialogs = False
+    panel.ui.installButton.click()  # the extension that installs torch is not there: said, and nothing changes
+    assert "PyTorch" in host.dialogs[-1].text
+    assert isinstance(panel.ui.installButton, qt.QPushButton)
+
+
+def test_leaving_slicer_ends_the_worker(host, phantom):
+    import psutil
+
+    from STEnhanceLib import scene
+    from STEnhanceLib.panels import session
+
+    widget = host.load_module(module_file("SuperResolve"))
+    widget.panel.parameters.inputNode = scene.add_sequence(phantom)
+    widget.panel.ui.applyButton.click()
+    host.wait_until(lambda: not widget.panel.running)
+    pid = session.worker().pid
+    assert psutil.pid_exists(pid)
+    widget.cleanup()
+    host.wait_until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+
+
+def test_a_corrected_frame_duration_and_cycle_reach_the_result(host, phantom):
+    from STEnhanceLib import scene
+
+    panel = host.load_module(module_file("TemporalInterpolation")).panel
+    panel.parameters.inputNode = scene.add_sequence(phantom)
+    panel.choose("linear")
+    panel.ui.frameDurationSpinBox.value = 50
+    panel.ui.cyclicCheckBox.checked = False
+    panel.ui.applyButton.click()
+    host.wait_until(lambda: not panel.running)
+    assert panel.run.error is None
+    assert panel.run.result.GetNumberOfDataNodes() == 19
+    times, _ = scene.frame_times(panel.run.result)
+    np.testing.assert_allclose(times, np.arange(19) * 25.0)
+
+
+def test_a_finished_run_is_offered_for_comparison(host, phantom):
+    from STEnhanceLib import scene
+
+    panel = host.load_module(module_file("SuperResolve")).panel
+    node = scene.add_sequence(phantom)
+    panel.parameters.inputNode = node
+    panel.ui.applyButton.click()
+    host.wait_until(lambda: not panel.running)
+    assert panel.compare.before is node
+    assert panel.compare.after is panel.run.result
