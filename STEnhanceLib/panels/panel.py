@@ -16,11 +16,12 @@ from slicer.util import VTKObservationMixin
 from STEnhanceLib import device, scene
 from STEnhanceLib.enhancing import SceneRun
 from STEnhanceLib.errors import STEnhanceError
-from STEnhanceLib.methods import Method, Need, Task, find_method, methods_for, parse_parameters
+from STEnhanceLib.methods import Method, Need, Task, methods_for, parse_parameters
 from STEnhanceLib.methods.run import NOT_FOR_CLINICAL_USE, expected_result
 from STEnhanceLib.panels import packages, session, words
 from STEnhanceLib.panels.compare_panel import ComparePanel
 from STEnhanceLib.panels.memory import free_memory
+from STEnhanceLib.panels.method_selector import MethodSelector
 from STEnhanceLib.panels.parameter_form import ParameterForm
 from STEnhanceLib.panels.parameter_node import EnhanceParameterNode, own_settings, remember_settings
 from STEnhanceLib.panels.preview import Preview
@@ -65,8 +66,7 @@ class EnhancePanel(VTKObservationMixin):
         self.ui.progressBar.visible = False
         for name, label in zip(device.CHOICES, (_("automatic"), _("CPU"), _("NVIDIA GPU (CUDA)")), strict=True):
             self.ui.deviceSelector.addItem(label, name)
-        self._fill_methods()
-        self._select_first_that_can_run()
+        self._methods = MethodSelector(self.ui.methodSelector, task)
         self.compare = ComparePanel(self.ui.comparePlace.layout())
         widget.setMRMLScene(slicer.mrmlScene)
         self._connect()
@@ -129,11 +129,11 @@ class EnhancePanel(VTKObservationMixin):
     @property
     def method(self) -> Method:
         """The chosen method."""
-        return find_method(self.ui.methodSelector.itemData(self.ui.methodSelector.currentIndex))
+        return self._methods.method
 
     def choose(self, method_key: str) -> None:
         """Select a method, as the user does."""
-        self._select_method(method_key)
+        self._methods.select(method_key)
 
     def show_preview(self) -> None:
         """Enhance what is on screen only; what is wrong is said in the panel."""
@@ -188,7 +188,8 @@ class EnhancePanel(VTKObservationMixin):
             return
         self._gui_tag = parameters.connectGui(self.ui)
         if parameters.method:
-            self._select_method(parameters.method)
+            self._methods.select(parameters.method)
+        self.ui.kspaceSelector.currentPath = parameters.kspacePath
         self.ui.deviceSelector.setCurrentIndex(self.ui.deviceSelector.findData(parameters.device))
         if parameters.inputNode is None:
             parameters.inputNode = _likely_input()
@@ -229,27 +230,6 @@ class EnhancePanel(VTKObservationMixin):
 
     # Method
 
-    def _fill_methods(self) -> None:
-        for row, method in enumerate(methods_for(self.task)):
-            missing = method.missing_packages()
-            self.ui.methodSelector.addItem(_(method.title), method.key)
-            if missing:
-                reason = _("needs {packages}, not installed").format(packages=", ".join(missing))
-                self.ui.methodSelector.setItemText(row, f"{_(method.title)} – {reason}")
-            self.ui.methodSelector.setItemData(row, _(method.summary), qt.Qt.ToolTipRole)
-            # A flag of the item's model greys it out: 0 is Qt.NoItemFlags, 33 is enabled and selectable.
-            self.ui.methodSelector.setItemData(row, 0 if missing else 33, qt.Qt.UserRole - 1)
-
-    def _select_first_that_can_run(self) -> None:
-        """With images alone, as most users have them."""
-        able = [m for m in methods_for(self.task) if not m.missing_packages() and not m.needs]
-        self._select_method(able[0].key)
-
-    def _select_method(self, key: str) -> None:
-        row = self.ui.methodSelector.findData(key)
-        if row >= 0:
-            self.ui.methodSelector.setCurrentIndex(row)
-
     def _on_method_chosen(self, _row: int) -> None:
         if self._parameters is None:
             return
@@ -276,6 +256,10 @@ class EnhancePanel(VTKObservationMixin):
         if self._parameters is not None:
             self._parameters.device = self.ui.deviceSelector.itemData(row)
 
+    def _on_kspace_chosen(self, path: str) -> None:
+        if self._parameters is not None:
+            self._parameters.kspacePath = path
+
     def _on_settings_edited(self) -> None:
         remember_settings(self._parameters, self.method.key, self._form.settings())
 
@@ -286,12 +270,7 @@ class EnhancePanel(VTKObservationMixin):
 
     def _on_install(self) -> None:
         if packages.install(packages.missing_for(methods_for(self.task))):
-            key = self.method.key
-            self.ui.methodSelector.blockSignals(True)
-            self.ui.methodSelector.clear()
-            self._fill_methods()
-            self.ui.methodSelector.blockSignals(False)
-            self._select_method(key)
+            self._methods.refill()
             session.close_worker()  # the next one sees the new packages
         self._update_packages()
 
@@ -391,7 +370,7 @@ class EnhancePanel(VTKObservationMixin):
         self.ui.cyclicCheckBox.connect("toggled(bool)", lambda _on: self._update_plan())
         self.ui.methodSelector.connect("currentIndexChanged(int)", self._on_method_chosen)
         self.ui.deviceSelector.connect("currentIndexChanged(int)", self._on_device_chosen)
-        self.ui.kspaceSelector.connect("currentPathChanged(QString)", lambda _path: self._update_plan())
+        self.ui.kspaceSelector.connect("currentPathChanged(QString)", self._on_kspace_chosen)
         self.ui.installButton.connect("clicked(bool)", lambda _on: self._on_install())
         self.ui.applyButton.connect("clicked(bool)", lambda _on: self._on_apply_or_cancel())
         self.ui.previewButton.connect("clicked(bool)", lambda _on: self.show_preview())

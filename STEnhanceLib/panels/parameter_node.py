@@ -38,7 +38,6 @@ class EnhanceParameterNode:
         frameDurationMs: overrides the times of the input; 0 keeps them.
         resultName: of the new sequence; empty for input and method.
         keepPartial: keep the finished frames when a run is cancelled.
-        reference: the truth, where there is one, to measure against.
     """
 
     inputNode: SequenceOrVolume
@@ -50,4 +49,3 @@ class EnhanceParameterNode:
     frameDurationMs: Annotated[float, WithinRange(0, 60000)] = 0.0
     resultName: str = ""
     keepPartial: bool = False
-    reference: SequenceOrVolume
