@@ -14,7 +14,7 @@ from STEnhanceLib.methods import Task
 from STEnhanceLib.methods.output_times import as_text
 from STEnhanceLib.sequence import ImageSequence
 
-MIDDLE_SLICES_OF_COILS = 3  # simulating and reconstructing eight coils takes minutes per slice on a CPU
+MIDDLE_SLICES_OF_COILS = 1  # simulating and reconstructing eight coils takes a minute or more per slice on a CPU
 
 
 @dataclass(frozen=True, eq=False)
