@@ -50,5 +50,5 @@ clean:
 	$(PYTHON) -m venv .venv
 	.venv/bin/pip install --quiet --upgrade pip
 	.venv/bin/pip install --quiet --retries 1 --extra-index-url $(TORCH_INDEX) "$(TORCH)"
-	.venv/bin/pip install --quiet --editable ".[dev]"
+	PYTHONWARNINGS=ignore .venv/bin/pip install --quiet --editable ".[dev]"
 	touch .venv/ready

@@ -158,21 +158,18 @@ def test_two_runs_at_once_are_both_published(worker, input_node, beating_disc):
 
 def test_scene_to_worker_to_scene_costs_less_than_half_a_second(worker):
     headless.start()
+    worker.start()
     frames = np.random.default_rng(0).random((20, 10, 256, 256), dtype=np.float32)
     node = scene.add_sequence(ImageSequence(frames, np.eye(4), 40.0 * np.arange(20)))
 
     def seconds() -> float:
-        start = time.perf_counter()
+        """Processor time of both sides; the clock would count other programs too. The benchmark has the clock's."""
+        sides = [psutil.Process(), psutil.Process(worker.pid)]
+        before = [side.cpu_times() for side in sides]
         enhancing = SceneRun(worker, node, "test-copy", {}, name="copy")
         enhancing.wait()
         enhancing.publication.cancel()
-        return time.perf_counter() - start
+        after = [side.cpu_times() for side in sides]
+        return sum(b.user + b.system - a.user - a.system for a, b in zip(before, after, strict=True))
 
-    def seconds_of_copies() -> float:
-        start = time.perf_counter()
-        for _ in range(16):
-            frames.copy()
-        return time.perf_counter() - start
-
-    # Half a second on an idle machine; where others are at work too, copying the voxels is as much slower.
-    assert any(seconds() < max(0.5, seconds_of_copies()) for _ in range(8))
+    assert min(seconds() for _ in range(5)) < 0.5

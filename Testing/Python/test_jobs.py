@@ -379,14 +379,14 @@ def test_closing_cancels_what_is_at_work_or_waiting_and_leaves_nothing(beating_d
 
 
 def test_polling_a_busy_worker_returns_at_once(worker, beating_disc):
-    job = worker.submit("test-copy", {"seconds": 0.05}, beating_disc)
+    job = worker.submit("test-copy", {"seconds": 0.3}, beating_disc)
     slowest = 0.0
     while not job.done:
         start = time.perf_counter()
         job.poll()
         slowest = max(slowest, time.perf_counter() - start)
         time.sleep(0.005)
-    assert slowest < 0.05  # less than one frame takes, so it did not wait for one
+    assert slowest < 0.25  # less than one frame takes, so it did not wait for one
 
 
 def test_a_torrent_of_log_lines_never_stops_the_worker(beating_disc, tmp_path):
