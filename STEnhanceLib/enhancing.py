@@ -86,6 +86,11 @@ class SceneRun:
         self._events: deque[Event] = deque()
 
     @property
+    def input(self):
+        """The `vtkMRMLSequenceNode` that is enhanced."""
+        return self._input_node
+
+    @property
     def result(self):
         """The `vtkMRMLSequenceNode` of the result; None before the first frame and when there is none to keep."""
         return None if self.publication is None else self.publication.sequence

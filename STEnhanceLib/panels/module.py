@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import slicer
 from slicer.i18n import tr as _
 from slicer.i18n import translate
@@ -75,6 +77,12 @@ class EnhanceModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """The user opens another module; a run at work goes on."""
         if self.panel is not None:
             self.panel.exit()
+
+    def onReload(self):
+        """Load the library anew too, else a developer would test yesterday's code."""
+        for name in [name for name in sys.modules if name.partition(".")[0] == "STEnhanceLib"]:
+            del sys.modules[name]
+        ScriptedLoadableModuleWidget.onReload(self)
 
     def cleanup(self):
         """The module is reloaded or Slicer quits."""

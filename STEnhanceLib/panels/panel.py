@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import logging
 from pathlib import Path
-from typing import Any
 
 import qt
 import slicer
@@ -20,11 +19,18 @@ from STEnhanceLib.methods import Method, Need, Task, methods_for, parse_paramete
 from STEnhanceLib.methods.run import NOT_FOR_CLINICAL_USE, expected_result
 from STEnhanceLib.panels import packages, session, words
 from STEnhanceLib.panels.compare_panel import ComparePanel
+from STEnhanceLib.panels.input_section import (
+    corrections,
+    forget_corrections_of_another_input,
+    likely_input,
+    show_input,
+)
 from STEnhanceLib.panels.memory import free_memory
 from STEnhanceLib.panels.method_selector import MethodSelector
 from STEnhanceLib.panels.parameter_form import ParameterForm
 from STEnhanceLib.panels.parameter_node import EnhanceParameterNode, own_settings, remember_settings
 from STEnhanceLib.panels.preview import Preview
+from STEnhanceLib.sequence import Grid
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +60,7 @@ class EnhancePanel(VTKObservationMixin):
         self._logic = logic
         self._parameters: EnhanceParameterNode | None = None
         self._gui_tag = None
+        self._source: Grid | None = None  # geometry and time of the input, with the user's corrections
 
         widget = slicer.util.loadUI(str(Path(__file__).with_name("EnhancePanel.ui")))
         layout.addWidget(widget)
@@ -81,6 +88,8 @@ class EnhancePanel(VTKObservationMixin):
         """The module is shown."""
         if self._parameters is None:
             self.set_parameters(EnhanceParameterNode(self._logic.getParameterNode()))
+        elif self._parameters.inputNode is None:
+            self._parameters.inputNode = likely_input()
         self._update_packages()
 
     def on_scene_start_close(self, caller=None, event=None) -> None:
@@ -99,7 +108,7 @@ class EnhancePanel(VTKObservationMixin):
         self.compare.cleanup()
         self.set_parameters(None)
         self.removeObservers()
-        session.close_worker()
+        session.close_idle_worker()
 
     def exit(self) -> None:
         """Another module is shown: a run at work goes on, preview and comparison go."""
@@ -140,7 +149,13 @@ class EnhancePanel(VTKObservationMixin):
         self.remove_preview()
         try:
             self.preview = Preview(
-                session.worker(), self._parameters.inputNode, self.method, self._form.settings(), **self._corrections()
+                session.worker(),
+                self._parameters.inputNode,
+                self.method,
+                self._form.settings(),
+                prior=self._prior(),
+                device=self._parameters.device,
+                **corrections(self._parameters),
             )
         except STEnhanceError as error:
             self._say(str(error), bad=True)
@@ -153,6 +168,8 @@ class EnhancePanel(VTKObservationMixin):
         if self.preview is not None:
             self.preview.remove()
             self.preview = None
+        if not self.running:
+            self._timer.stop()
 
     def apply(self) -> None:
         """Start a run with what is chosen; what is wrong is said in the panel."""
@@ -168,7 +185,7 @@ class EnhancePanel(VTKObservationMixin):
                 prior=self._prior(),
                 kspace_path=self._kspace_path(),
                 device=self._parameters.device,
-                **self._corrections(),
+                **corrections(self._parameters),
             )
         except STEnhanceError as error:
             self._say(str(error), bad=True)
@@ -176,57 +193,46 @@ class EnhancePanel(VTKObservationMixin):
         self._show_running()
         self._timer.start()
 
-    # Parameter node
+    # Parameter node: the widgets write into it, and the panel shows what it holds
 
     def set_parameters(self, parameters: EnhanceParameterNode | None) -> None:
         """Show and observe other choices, or none."""
         if self._parameters is not None:
             self._parameters.disconnectGui(self._gui_tag)
-            self.removeObserver(self._parameters, vtk.vtkCommand.ModifiedEvent, self._on_parameters_modified)
+            self.removeObserver(self._parameters, vtk.vtkCommand.ModifiedEvent, self._refresh)
         self._parameters = parameters
         if parameters is None:
             return
         self._gui_tag = parameters.connectGui(self.ui)
-        if parameters.method:
-            self._methods.select(parameters.method)
-        self.ui.kspaceSelector.currentPath = parameters.kspacePath
-        self.ui.deviceSelector.setCurrentIndex(self.ui.deviceSelector.findData(parameters.device))
         if parameters.inputNode is None:
-            parameters.inputNode = _likely_input()
+            parameters.inputNode = likely_input()
+        self.addObserver(parameters, vtk.vtkCommand.ModifiedEvent, self._refresh)
         self._form.show(self.method, own_settings(parameters, self.method.key))
-        self.addObserver(parameters, vtk.vtkCommand.ModifiedEvent, self._on_parameters_modified)
-        self._on_input_changed()
         self._show_method()
+        self._refresh()
 
-    def _on_parameters_modified(self, caller=None, event=None) -> None:
+    def _refresh(self, caller=None, event=None) -> None:
+        """The choices changed: by the user, by a script, or because a scene was loaded."""
+        if self._parameters is None or self.running:
+            return
+        forget_corrections_of_another_input(self._parameters)
+        self._show_choices()
+        self._source = show_input(self.ui, self._parameters)
         self._update_plan()
 
-    # Input
+    def _show_choices(self) -> None:
+        """Those that Slicer does not bind to a widget by itself."""
+        if self._parameters.method:
+            self._methods.select(self._parameters.method)
+        if self.ui.kspaceSelector.currentPath != self._parameters.kspacePath:
+            self.ui.kspaceSelector.currentPath = self._parameters.kspacePath
+        self.ui.deviceSelector.setCurrentIndex(self.ui.deviceSelector.findData(self._parameters.device))
+        settings = own_settings(self._parameters, self.method.key)
+        if settings and settings != self._form.settings():
+            self._form.show(self.method, settings)
 
-    def _on_input_changed(self, *_args) -> None:
-        if self._parameters is None or self._parameters.inputNode is None:
-            self.ui.foundLabel.text = _("Select a sequence. Sample Data offers one in the category STEnhance.")
-            self.ui.assumedLabel.text = "–"
-        else:
-            try:
-                grid, notes = scene.describe_sequence(
-                    self._parameters.inputNode, frame_duration_ms=self._parameters.frameDurationMs or None
-                )
-            except STEnhanceError as error:
-                self.ui.foundLabel.text = words.bad(str(error))
-                self.ui.assumedLabel.text = "–"
-            else:
-                self.ui.foundLabel.text = words.grid(grid)
-                self.ui.assumedLabel.text = "<br>".join(map(html.escape, notes)) or _("nothing")
-                self.ui.cyclicCheckBox.checked = grid.periodic
-        self._update_plan()
-
-    def _corrections(self) -> dict[str, Any]:
-        """What the user knows better than the sequence."""
-        return {
-            "frame_duration_ms": self._parameters.frameDurationMs or None,
-            "periodic": self.ui.cyclicCheckBox.checked,
-        }
+    def _on_cycle_clicked(self, on: bool) -> None:
+        self._parameters.cycle = "yes" if on else "no"
 
     # Method
 
@@ -257,7 +263,7 @@ class EnhancePanel(VTKObservationMixin):
             self._parameters.device = self.ui.deviceSelector.itemData(row)
 
     def _on_kspace_chosen(self, path: str) -> None:
-        if self._parameters is not None:
+        if self._parameters is not None and self._parameters.kspacePath != path:
             self._parameters.kspacePath = path
 
     def _on_settings_edited(self) -> None:
@@ -271,7 +277,7 @@ class EnhancePanel(VTKObservationMixin):
     def _on_install(self) -> None:
         if packages.install(packages.missing_for(methods_for(self.task))):
             self._methods.refill()
-            session.close_worker()  # the next one sees the new packages
+            session.close_idle_worker()  # the next one sees the new packages
         self._update_packages()
 
     # Run
@@ -281,18 +287,16 @@ class EnhancePanel(VTKObservationMixin):
         if self.running:
             return
         problem, result = None, None
-        if self._parameters is None or self._parameters.inputNode is None:
+        if self._source is None:
             problem = _("Select an input sequence first.")
         else:
             try:
                 method_parameters = parse_parameters(self.method, self._form.settings())
-                source, _notes = scene.describe_sequence(self._parameters.inputNode, **self._corrections())
-                result = expected_result(self.method, source, method_parameters)
-                if Need.KSPACE in self.method.needs:
-                    self._kspace_path()
+                result = expected_result(self.method, self._source, method_parameters)
+                self._kspace_path()
             except STEnhanceError as error:
                 problem = str(error)
-        self.ui.memoryLabel.text = words.memory(source, result, free_memory()) if result else "–"
+        self.ui.memoryLabel.text = words.memory(self._source, result, free_memory()) if result else "–"
         self.ui.applyButton.enabled = problem is None
         self.ui.previewButton.enabled = problem is None and Need.KSPACE not in self.method.needs
         self.ui.applyButton.toolTip = problem or _("Enhance all frames; the result appears beside the input.")
@@ -319,26 +323,30 @@ class EnhancePanel(VTKObservationMixin):
             self.apply()
 
     def _poll(self) -> None:
-        if self.preview is not None and not self.preview.done:
+        if self.running:
+            self._poll_run()
+        elif self.preview is not None and not self.preview.done:
             self.preview.poll()
             if self.preview.done:
-                self._timer.stop()
                 self._say(
                     self.preview.error or _("Preview of one frame, over the input."), bad=bool(self.preview.error)
                 )
-            return
-        shown_before = self.run.result
+        else:
+            self._timer.stop()
+
+    def _poll_run(self) -> None:
+        was_shown = self.run.result is not None
         self.run.poll()
         self.ui.progressBar.maximum = self.run.count
         self.ui.progressBar.value = self.run.finished_frames
-        if self.run.result is not None and (self.run.done or shown_before is None):
-            self.compare.set_run(scene.find_sequence(self._parameters.inputNode)[0], self.run.result)
-        if not self.run.done:
+        if self.run.done:
+            self._timer.stop()
+            self._show_idle()
+            self._say(words.outcome(self.run), bad=self.run.error is not None)
+        else:
             self._say(words.progress(self.run))
-            return
-        self._timer.stop()
-        self._show_idle()
-        self._say(words.outcome(self.run), bad=self.run.error is not None)
+        if self.run.result is not None and (self.run.done or not was_shown) and self.run.input.GetScene() is not None:
+            self.compare.set_run(self.run.input, self.run.result)
 
     def _show_running(self) -> None:
         self._lock(True)
@@ -354,7 +362,7 @@ class EnhancePanel(VTKObservationMixin):
         self._lock(False)
         self.ui.applyButton.text = _("Apply")
         self.ui.progressBar.visible = False
-        self._update_plan()
+        self._refresh()
 
     def _lock(self, locked: bool) -> None:
         for section in (self.ui.inputSection, self.ui.methodSection, self.ui.runSection, self.ui.previewButton):
@@ -365,18 +373,10 @@ class EnhancePanel(VTKObservationMixin):
         self.ui.statusLabel.text = words.bad(text) if bad else html.escape(text)
 
     def _connect(self) -> None:
-        self.ui.inputSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._on_input_changed)
-        self.ui.frameDurationSpinBox.connect("valueChanged(double)", self._on_input_changed)
-        self.ui.cyclicCheckBox.connect("toggled(bool)", lambda _on: self._update_plan())
+        self.ui.cyclicCheckBox.connect("clicked(bool)", self._on_cycle_clicked)
         self.ui.methodSelector.connect("currentIndexChanged(int)", self._on_method_chosen)
         self.ui.deviceSelector.connect("currentIndexChanged(int)", self._on_device_chosen)
         self.ui.kspaceSelector.connect("currentPathChanged(QString)", self._on_kspace_chosen)
         self.ui.installButton.connect("clicked(bool)", lambda _on: self._on_install())
         self.ui.applyButton.connect("clicked(bool)", lambda _on: self._on_apply_or_cancel())
         self.ui.previewButton.connect("clicked(bool)", lambda _on: self.show_preview())
-
-
-def _likely_input() -> Any:
-    """The first volume sequence of the scene, to save a click."""
-    sequences = slicer.util.getNodesByClass("vtkMRMLSequenceNode")
-    return next((node for node in sequences if node.GetDataNodeClassName() == "vtkMRMLScalarVolumeNode"), None)

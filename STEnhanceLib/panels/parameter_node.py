@@ -36,6 +36,8 @@ class EnhanceParameterNode:
         kspacePath: file of the measurement, for methods that use one.
         device: where methods that use torch compute.
         frameDurationMs: overrides the times of the input; 0 keeps them.
+        cycle: "yes" or "no" overrides whether the last frame is followed by the first; empty keeps what was found.
+        correctionsFor: ID of the input that the two were given for.
         resultName: of the new sequence; empty for input and method.
         keepPartial: keep the finished frames when a run is cancelled.
     """
@@ -47,5 +49,7 @@ class EnhanceParameterNode:
     kspacePath: str = ""
     device: str = device.CHOICES[0]
     frameDurationMs: Annotated[float, WithinRange(0, 60000)] = 0.0
+    cycle: str = ""
+    correctionsFor: str = ""
     resultName: str = ""
     keepPartial: bool = False

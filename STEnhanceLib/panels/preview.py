@@ -24,7 +24,17 @@ class Preview:
         volume: the `vtkMRMLScalarVolumeNode` that shows it; None before.
     """
 
-    def __init__(self, worker: Worker, input_node, method: Method, settings: Mapping[str, Any], **overrides: Any):
+    def __init__(
+        self,
+        worker: Worker,
+        input_node,
+        method: Method,
+        settings: Mapping[str, Any],
+        *,
+        prior: ImageSequence | None = None,
+        device: str = "automatic",
+        **overrides: Any,
+    ):
         """Hand the frames that the method needs to the worker; `overrides` as in `scene.read_sequence`.
 
         Raises:
@@ -38,7 +48,8 @@ class Preview:
         part, self._wanted_ms = _part_for_preview(sequence, shown, method)
         self._index = 0
         self._grid = None
-        self._job: Job | None = worker.submit(method.key, settings, part)
+        self._foregrounds: list[tuple[Any, str | None, float]] = []  # what the views showed there before
+        self._job: Job | None = worker.submit(method.key, settings, part, prior=prior, device=device)
 
     def poll(self) -> None:
         """Show the frame if it has come."""
@@ -59,10 +70,11 @@ class Preview:
         """Take the picture away; the views show the input as before."""
         self._finish()
         if self.volume is not None and self.volume.GetScene() is not None:
-            for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
+            for composite, volume_id, opacity in self._foregrounds:
                 if composite.GetForegroundVolumeID() == self.volume.GetID():
-                    composite.SetForegroundVolumeID(None)
-                    composite.SetForegroundOpacity(0.0)
+                    composite.SetForegroundVolumeID(volume_id)
+                    composite.SetForegroundOpacity(opacity)
+            self._foregrounds.clear()
             slicer.mrmlScene.RemoveNode(self.volume)
         self.volume = None
 
@@ -86,6 +98,8 @@ class Preview:
         self.volume.SetAndObserveDisplayNodeID(self._input_volume.GetDisplayNodeID())
         for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
             if composite.GetBackgroundVolumeID() == self._input_volume.GetID():
+                before = (composite, composite.GetForegroundVolumeID(), composite.GetForegroundOpacity())
+                self._foregrounds.append(before)
                 composite.SetForegroundVolumeID(self.volume.GetID())
                 composite.SetForegroundOpacity(1.0)
 

@@ -30,3 +30,9 @@ def close_worker() -> None:
     """End the process and what it computes; the next job starts a new one."""
     if _worker is not None:
         _worker.close()
+
+
+def close_idle_worker() -> None:
+    """End the process unless it computes for another module."""
+    if _worker is not None and _worker.idle:
+        _worker.close()

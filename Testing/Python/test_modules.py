@@ -198,7 +198,7 @@ def test_a_corrected_frame_duration_and_cycle_reach_the_result(host, phantom):
     panel.parameters.inputNode = scene.add_sequence(phantom)
     panel.choose("linear")
     panel.ui.frameDurationSpinBox.value = 50
-    panel.ui.cyclicCheckBox.checked = False
+    panel.ui.cyclicCheckBox.click()
     panel.ui.applyButton.click()
     host.wait_until(lambda: not panel.running)
     assert panel.run.error is None
@@ -217,3 +217,97 @@ def test_a_finished_run_is_offered_for_comparison(host, phantom):
     host.wait_until(lambda: not panel.running)
     assert panel.compare.before is node
     assert panel.compare.after is panel.run.result
+
+
+def two_inputs(phantom):
+    """A cycle, and real-time images without one."""
+    from STEnhanceLib import scene
+
+    real_time = dataclasses.replace(Thorax().cine(frames=8, matrix=48, slices=2), name="Real time")
+    return scene.add_sequence(phantom), scene.add_sequence(real_time)
+
+
+def test_what_is_found_is_that_of_the_input_just_selected(host, phantom):
+    panel = host.load_module(module_file("TemporalInterpolation")).panel
+    cyclic, real_time = two_inputs(phantom)
+    for node, frames, ticked in ((cyclic, "10 frames", True), (real_time, "8 frames", False)) * 2:
+        panel.ui.inputSelector.setCurrentNode(node)
+        assert frames in panel.ui.foundLabel.text
+        assert panel.ui.cyclicCheckBox.checked == ticked
+    panel.choose("linear")
+    panel.ui.applyButton.click()
+    host.wait_until(lambda: not panel.running)
+    assert panel.run.result.GetNumberOfDataNodes() == 15  # real time: nothing after the last frame
+
+
+def test_corrections_stay_with_the_input_they_were_made_for_and_with_each_other(host, phantom):
+    panel = host.load_module(module_file("TemporalInterpolation")).panel
+    cyclic, real_time = two_inputs(phantom)
+    panel.ui.inputSelector.setCurrentNode(real_time)
+    panel.ui.cyclicCheckBox.click()
+    panel.ui.frameDurationSpinBox.value = 20
+    assert panel.ui.cyclicCheckBox.checked, "another frame duration is no reason to forget the cycle"
+    assert "20.0 ms" in panel.ui.foundLabel.text
+    panel.ui.inputSelector.setCurrentNode(cyclic)
+    assert panel.ui.frameDurationSpinBox.value == 0
+    assert "90.0 ms" in panel.ui.foundLabel.text
+    panel.ui.inputSelector.setCurrentNode(real_time)
+    assert not panel.ui.cyclicCheckBox.checked
+
+
+def test_choices_that_come_with_a_scene_reach_the_panel(host, phantom):
+    panel = host.load_module(module_file("SuperResolve")).panel
+    two_inputs(phantom)
+    panel.parameters.settings = '{"b-spline": {"factor": 3.0, "target_spacing_mm": null, "sampling": "k-space crop"}}'
+    panel.parameters.method = "b-spline"
+    assert panel.method.key == "b-spline"
+    assert panel._form.settings()["factor"] == 3
+
+
+def test_leaving_while_a_preview_is_computed_is_quiet(host, phantom):
+    panel = host.load_module(module_file("TemporalInterpolation")).panel
+    panel.ui.inputSelector.setCurrentNode(two_inputs(phantom)[0])
+    panel.choose("demons")
+    panel.ui.previewButton.click()
+    panel.exit()
+    host.wait(0.2)  # an error in the timer would fail the test
+    assert panel.preview is None
+
+
+def test_a_preview_gives_the_views_back_what_they_showed(host, phantom):
+    import slicer
+
+    from STEnhanceLib import scene
+
+    panel = host.load_module(module_file("SuperResolve")).panel
+    node = scene.add_sequence(phantom)
+    volume = scene.find_sequence(node)[1].GetProxyNode(node)
+    own = slicer.util.addVolumeFromArray(np.ones((3, 8, 8), np.float32), name="own overlay")
+    slicer.util.setSliceViewerLayers(background=volume, foreground=own, foregroundOpacity=0.4)
+    panel.ui.inputSelector.setCurrentNode(node)
+    panel.ui.previewButton.click()
+    host.wait_until(lambda: panel.preview.done)
+    composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
+    assert any(composite.GetForegroundVolumeID() == panel.preview.volume.GetID() for composite in composites)
+    panel.exit()
+    shown = {(c.GetForegroundVolumeID(), c.GetForegroundOpacity()) for c in composites if c.GetBackgroundVolumeID()}
+    assert shown == {(own.GetID(), 0.4)}
+
+
+def test_an_input_that_is_deleted_during_a_run_ends_it_in_words(host, phantom):
+    import slicer
+
+    from STEnhanceLib import scene
+
+    panel = host.load_module(module_file("TemporalInterpolation")).panel
+    node = scene.add_sequence(phantom)
+    panel.ui.inputSelector.setCurrentNode(node)
+    panel.choose("demons")
+    panel.parameters.keepPartial = True
+    panel.ui.applyButton.click()
+    host.wait_until(lambda: panel.run.finished_frames > 0, timeout_s=60)
+    panel.ui.applyButton.click()
+    slicer.mrmlScene.RemoveNode(node)
+    host.wait_until(lambda: not panel.running)
+    host.wait(0.1)
+    assert panel.ui.applyButton.text == "Apply"

@@ -1,0 +1,58 @@
+"""What was found in the input, what had to be assumed, and what the user knows better."""
+
+from __future__ import annotations
+
+import html
+from typing import Any
+
+import slicer
+from slicer.i18n import tr as _
+
+from STEnhanceLib import scene
+from STEnhanceLib.errors import STEnhanceError
+from STEnhanceLib.panels import words
+from STEnhanceLib.panels.parameter_node import EnhanceParameterNode
+from STEnhanceLib.sequence import Grid
+
+_CYCLE = {"": None, "yes": True, "no": False}
+
+
+def corrections(parameters: EnhanceParameterNode) -> dict[str, Any]:
+    """What the user knows better than the sequence, as `scene.read_sequence` takes it."""
+    return {"frame_duration_ms": parameters.frameDurationMs or None, "periodic": _CYCLE[parameters.cycle]}
+
+
+def forget_corrections_of_another_input(parameters: EnhanceParameterNode) -> None:
+    """Frame duration and cycle belong to the sequence that they were given for."""
+    node_id = parameters.inputNode.GetID() if parameters.inputNode is not None else ""
+    if parameters.correctionsFor != node_id:
+        with slicer.util.NodeModify(parameters):
+            parameters.correctionsFor = node_id
+            parameters.frameDurationMs, parameters.cycle = 0.0, ""
+
+
+def likely_input():
+    """The first volume sequence of the scene, to save a click; None where there is none."""
+    sequences = slicer.util.getNodesByClass("vtkMRMLSequenceNode")
+    return next((node for node in sequences if node.GetDataNodeClassName() == "vtkMRMLScalarVolumeNode"), None)
+
+
+def show_input(ui, parameters: EnhanceParameterNode) -> Grid | None:
+    """Describe the input in the panel.
+
+    Returns:
+        geometry and time with the corrections of the user; None where the input cannot be used.
+    """
+    ui.assumedLabel.text = "–"
+    if parameters.inputNode is None:
+        ui.foundLabel.text = _("Select a sequence. Sample Data offers one in the category STEnhance.")
+        return None
+    try:
+        grid, notes = scene.describe_sequence(parameters.inputNode, **corrections(parameters))
+    except STEnhanceError as error:
+        ui.foundLabel.text = words.bad(str(error))
+        return None
+    ui.foundLabel.text = words.grid(grid)
+    ui.assumedLabel.text = "<br>".join(map(html.escape, notes)) or _("nothing")
+    ui.cyclicCheckBox.checked = grid.periodic
+    return grid
