@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import html
 from typing import Any
 
@@ -23,18 +24,26 @@ def corrections(parameters: EnhanceParameterNode) -> dict[str, Any]:
 
 
 def forget_corrections_of_another_input(parameters: EnhanceParameterNode) -> None:
-    """Frame duration and cycle belong to the sequence that they were given for."""
+    """Frame duration, cycle and k-space file belong to the sequence that they were given for."""
     node_id = parameters.inputNode.GetID() if parameters.inputNode is not None else ""
     if parameters.correctionsFor != node_id:
         with slicer.util.NodeModify(parameters):
             parameters.correctionsFor = node_id
             parameters.frameDurationMs, parameters.cycle = 0.0, ""
+            parameters.kspacePath = _kspace_file(parameters.inputNode)
 
 
 def likely_input():
     """The first volume sequence of the scene, to save a click; None where there is none."""
     sequences = slicer.util.getNodesByClass("vtkMRMLSequenceNode")
     return next((node for node in sequences if node.GetDataNodeClassName() == "vtkMRMLScalarVolumeNode"), None)
+
+
+def _kspace_file(node) -> str:
+    if node is not None:
+        with contextlib.suppress(STEnhanceError):  # a plain volume has none, and the panel says what it is
+            return scene.find_sequence(node)[0].GetAttribute(scene.KSPACE_FILE) or ""
+    return ""
 
 
 def show_input(ui, parameters: EnhanceParameterNode) -> Grid | None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import slicer
@@ -42,13 +44,30 @@ def noisy() -> ImageSequence:
     )
 
 
-# Name in the Sample Data module: picture on its button, and what makes the sequence. Radial and undersampled k-space is
-# not among them: it takes torch, and half a minute in which Slicer would not answer; `stenhance simulate` makes it.
-PHANTOMS: dict[str, tuple[str, Callable[[], ImageSequence]]] = {
-    "Cine phantom": ("cine.png", cine),
-    "Cine phantom, low resolution (s4)": ("low_resolution.png", lambda: simulate(cine(), "s4").sequence),
-    "Cine phantom, noisy": ("noisy.png", noisy),
-    "Cine phantom, every 4th frame (t4)": ("every_4th_frame.png", lambda: simulate(cine(), "t4").sequence),
+def radial() -> ImageSequence:
+    """One slice of the cine from 13 golden-angle spokes per frame; its k-space lies in a file that the panel finds."""
+    truth = Thorax(breathing_mm=0).cine(frames=20, matrix=128, slices=1)
+    measured = simulate(truth, "r13")
+    path = Path(slicer.app.temporaryPath) / "STEnhanceCinePhantomR13.npz"
+    measured.kspace.save(path)
+    attributes = {**measured.sequence.attributes, scene.KSPACE_FILE: str(path)}
+    return replace(measured.sequence, name="Cine phantom 13 spokes", attributes=attributes)
+
+
+class Phantom(NamedTuple):
+    """A button of the category: its picture, what makes the sequence, and the packages that takes."""
+
+    thumbnail: str
+    make: Callable[[], ImageSequence]
+    packages: tuple[str, ...] = ()
+
+
+PHANTOMS = {
+    "Cine phantom": Phantom("cine.png", cine),
+    "Cine phantom, low resolution (s4)": Phantom("low_resolution.png", lambda: simulate(cine(), "s4").sequence),
+    "Cine phantom, noisy": Phantom("noisy.png", noisy),
+    "Cine phantom, 13 radial spokes (r13)": Phantom("radial.png", radial, ("torch", "torchkbnufft")),
+    "Cine phantom, every 4th frame (t4)": Phantom("every_4th_frame.png", lambda: simulate(cine(), "t4").sequence),
 }
 
 
@@ -56,7 +75,9 @@ def register() -> None:
     """Add the category to Slicer's Sample Data module; once is enough, more often does no harm."""
     from SampleData import SampleDataLogic
 
-    for name, (thumbnail, _make) in PHANTOMS.items():
+    for name, phantom in PHANTOMS.items():
+        if not all(importlib.util.find_spec(package) for package in phantom.packages):
+            continue
         SampleDataLogic.registerCustomSampleDataSource(
             category=CATEGORY,
             sampleName=name,
@@ -64,7 +85,7 @@ def register() -> None:
             fileNames=None,
             nodeNames=name,
             customDownloader=load,
-            thumbnailFileName=str(THUMBNAILS / thumbnail),
+            thumbnailFileName=str(THUMBNAILS / phantom.thumbnail),
         )
     listed = slicer.modules.sampleDataSources[CATEGORY]
     slicers_own = SampleDataLogic()
@@ -76,8 +97,7 @@ def register() -> None:
 
 def load(source) -> list:
     """What a button of the category does: make the sequence, and show it as a loaded file would be shown."""
-    _thumbnail, make = PHANTOMS[source.sampleName]
-    node = scene.add_sequence(make())
+    node = scene.add_sequence(PHANTOMS[source.sampleName].make())
     browser = scene.find_sequence(node)[1]
     slicer.modules.sequences.showSequenceBrowser(browser)
     application_logic = slicer.app.applicationLogic()

@@ -40,6 +40,7 @@ def test_the_category_offers_one_input_per_task_and_the_sequences_of_slicer(samp
         "Cine phantom",
         "Cine phantom, low resolution (s4)",
         "Cine phantom, noisy",
+        "Cine phantom, 13 radial spokes (r13)",
         "Cine phantom, every 4th frame (t4)",
     ]
     assert all(Path(samples[name].thumbnailFileName).is_file() for name in phantoms)
@@ -87,3 +88,16 @@ def test_the_noisy_version_has_the_noise_of_magnitude_images(host, samples):
 def test_loading_twice_gives_two_sequences(host, samples):
     names = [load(samples, "Cine phantom, every 4th frame (t4)")[0].GetName() for _ in range(2)]
     assert names[0] != names[1]
+
+
+def test_the_radial_sample_brings_its_kspace_into_the_panel(host, samples):
+    pytest.importorskip("torchkbnufft")
+    panel = host.load_module(Path(__file__).parents[2] / "STEnhance/ArtefactReduction/ArtefactReduction.py").panel
+    node, _streaky = load(samples, "Cine phantom, 13 radial spokes (r13)")
+    panel.ui.inputSelector.setCurrentNode(node)
+    panel.choose("gridding")
+    assert panel.ui.applyButton.enabled, panel.ui.statusLabel.text
+    panel.ui.applyButton.click()
+    host.wait_until(lambda: not panel.running, timeout_s=120)
+    assert panel.run.error is None
+    assert panel.run.result.GetNumberOfDataNodes() == 20
