@@ -10,6 +10,7 @@ from pathlib import Path
 
 import STEnhanceLib
 from STEnhanceLib import device, terminal
+from STEnhanceLib.assumed import without_doubts
 from STEnhanceLib.errors import STEnhanceError
 
 logger = logging.getLogger(__name__)
@@ -115,7 +116,7 @@ def _read(path: Path, options: argparse.Namespace | None = None):
         return files.read(path)
     sequence = files.read(path, series=options.series)
     if options.periodic is not None:
-        notes = tuple(note for note in sequence.notes if "cycle" not in note)
+        notes = without_doubts(sequence.notes, cycle=True)
         sequence = dataclasses.replace(sequence, periodic=options.periodic, notes=notes)
     return sequence
 

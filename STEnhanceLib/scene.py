@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from STEnhanceLib.assumed import MS_PER_UNIT, NO_TIMES, NOT_A_CYCLE, numbered_times
+from STEnhanceLib.assumed import MS_PER_UNIT, NO_TIMES, NOT_A_CYCLE, PERHAPS_NUMBERS, numbered_times, without_doubts
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.methods.run import UNSUPPORTED_PER_FRAME, unsupported_text
 from STEnhanceLib.sequence import Grid, ImageSequence
@@ -20,6 +20,7 @@ from STEnhanceLib.sequence import Grid, ImageSequence
 # Node attributes. They survive in .seq.nrrd and .mrb files, where `files` reads and writes the same ones.
 PERIODIC = "STEnhance.Periodic"
 NOTES = "STEnhance.Notes"
+KSPACE_FILE = "STEnhance.KSpaceFile"  # of the measurement that belongs to the images
 FRAME_TIME_MS = "STEnhance.TimeMs"
 FRAME_UNSUPPORTED = "STEnhance.Unsupported"
 FRAME_GENERATED = "STEnhance.Generated"
@@ -99,7 +100,9 @@ def describe_sequence(
     volumes = _scalar_volumes(sequence_node)
     matrix = _common_geometry(sequence_node, volumes)
     times_ms, assumed = frame_times(sequence_node, frame_duration_ms)
-    notes = (*filter(None, (sequence_node.GetAttribute(NOTES) or "").split("\n")), *assumed)
+    stored = filter(None, (sequence_node.GetAttribute(NOTES) or "").split("\n"))
+    kept = without_doubts(stored, times=frame_duration_ms is not None, cycle=periodic is not None)
+    notes = tuple(dict.fromkeys((*kept, *assumed)))
     if periodic is None:
         known = sequence_node.GetAttribute(PERIODIC)
         periodic = known == "yes"
@@ -366,10 +369,8 @@ def _frame_attributes(sequence_node, name: str) -> np.ndarray | None:
 
 
 def _index_times(sequence_node) -> np.ndarray | None:
-    scale, values = (
-        MS_PER_UNIT.get(sequence_node.GetIndexUnit().strip().lower()),
-        _numbers(index_values(sequence_node)),
-    )
+    scale = MS_PER_UNIT.get(sequence_node.GetIndexUnit().strip().lower())
+    values = _numbers(index_values(sequence_node))
     return None if scale is None or values is None else scale * values
 
 
@@ -385,5 +386,5 @@ def _multi_volume_times(sequence_node) -> np.ndarray | None:
 def _doubts(sequence_node, times_ms: np.ndarray) -> tuple[str, ...]:
     # Slicer writes 0, 1, 2, ... s where a file had no times (4D NIfTI), in silence.
     if len(times_ms) > 2 and np.array_equal(times_ms, 1000.0 * np.arange(len(times_ms))):
-        return ("The frame times are 0, 1, 2, … s, which may be frame numbers; check the frame duration.",)
+        return (PERHAPS_NUMBERS,)
     return ()

@@ -21,7 +21,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from STEnhanceLib.assumed import NO_TIMES, NOT_A_CYCLE, numbered_times
+from STEnhanceLib.assumed import NO_TIMES, NO_UNIT_OF_TIME, NOT_A_CYCLE, numbered_times
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.files.voxels import LARGEST_DEFLATE_RATIO, check_size, read_frames, write_frames
 from STEnhanceLib.sequence import ImageSequence
@@ -247,7 +247,7 @@ def _times_ms(header: np.ndarray, own: dict) -> tuple[np.ndarray, tuple[str, ...
     notes = ()
     if code == 0:
         code, word = (8, "seconds") if duration <= 10 else (16, "milliseconds")
-        notes = (f"The file gives no unit of time; {duration:g} between frames was taken as {word}.",)
+        notes = (f"{NO_UNIT_OF_TIME}; {duration:g} between frames was taken as {word}.",)
     return MS_PER_UNIT[code] * (offset + duration * np.arange(count)), notes
 
 

@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 import numpy as np
 
-from STEnhanceLib.assumed import MS_PER_UNIT, NO_TIMES, numbered_times
+from STEnhanceLib.assumed import MS_PER_UNIT, NO_TIMES, NO_UNIT_OF_TIME, PERHAPS_NUMBERS, numbered_times
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.files.nrrd_header import NrrdHeader
 
@@ -117,12 +117,11 @@ def times_ms(header: NrrdHeader, time_axis: int) -> tuple[np.ndarray, tuple[str,
     if values is None or (scale is None and np.array_equal(values, np.arange(count))):
         return numbered_times(count), (NO_TIMES,) if count > 1 else ()
     if scale is None:
-        return values, (f"The file gives {repr(unit) if unit else 'no'} unit of time; milliseconds were assumed.",)
+        found = f" ({unit!r})" if unit else ""
+        return values, (f"{NO_UNIT_OF_TIME}{found}; milliseconds were assumed.",)
     if count > 2 and scale == 1e3 and np.array_equal(values, np.arange(count)):
         # Slicer numbers frames so where it had no times.
-        return scale * values, (
-            "The frame times are 0, 1, 2, … s, which may be frame numbers; check the frame duration.",
-        )
+        return scale * values, (PERHAPS_NUMBERS,)
     return scale * values, ()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from STEnhanceLib import cli, files
+from STEnhanceLib.assumed import NOT_A_CYCLE
 from STEnhanceLib.evaluation.metrics import score
 from STEnhanceLib.methods import all_methods
 from STEnhanceLib.phantom import Thorax
@@ -92,6 +94,15 @@ def test_the_user_decides_whether_it_is_a_cycle(cine, tmp_path):
     dense = tmp_path / "dense.seq.nrrd"
     assert stenhance("enhance", cine, dense, "--no-periodic", "--method", "linear") == 0
     assert len(files.read(dense)) == 11
+
+
+def test_a_cycle_that_the_user_declares_is_no_longer_doubted(cine, tmp_path):
+    plain, dense = tmp_path / "plain.nrrd", tmp_path / "dense.seq.nrrd"
+    about_another_cycle = "Taken from the second cycle of the recording."
+    files.write(dataclasses.replace(files.read(cine), notes=(NOT_A_CYCLE, about_another_cycle)), plain)
+    assert stenhance("enhance", plain, dense, "--periodic", "--method", "linear") == 0
+    assumed = files.read(dense).attributes["STEnhance.Assumed"]
+    assert about_another_cycle in assumed and NOT_A_CYCLE not in assumed
 
 
 def test_a_scene_file_holds_input_and_result(cine, tmp_path, mrml_scene):

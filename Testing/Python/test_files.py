@@ -285,12 +285,12 @@ def test_time_may_run_fastest(tmp_path, kinds):
         (
             {"units": None, "axis_3_index_values": ":=0 30 60 95"},
             [0, 30, 60, 95],
-            "no unit of time; milliseconds were assumed",
+            "no known unit of time; milliseconds were assumed",
         ),
         (
             {"units": '"" "" "" "beats"', "axis_3_index_values": ":=1 2 3 4"},
             [1, 2, 3, 4],
-            "'beats' unit of time",
+            "no known unit of time ('beats')",
         ),
         ({"axis_3_index_values": None}, [0, 40, 80, 120], "no frame times"),
         ({"axis_3_index_values": ":=one two three four"}, [0, 40, 80, 120], "no frame times"),
@@ -417,7 +417,7 @@ def test_nifti_of_either_byte_order(tmp_path, order):
         ({"toffset": 10}, [10, 60, 110, 160], None),
         ({"xyzt_units": 2 | 8, "pixdim": (1, 1, 2, 3, 0.05, 0, 0, 0)}, [0, 50, 100, 150], None),
         ({"xyzt_units": 2 | 24, "pixdim": (1, 1, 2, 3, 50000, 0, 0, 0)}, [0, 50, 100, 150], None),
-        ({"xyzt_units": 2}, [0, 50, 100, 150], "no unit of time; 50 between frames was taken as milliseconds"),
+        ({"xyzt_units": 2}, [0, 50, 100, 150], "no known unit of time; 50 between frames was taken as milliseconds"),
         (
             {"xyzt_units": 2, "pixdim": (1, 1, 2, 3, 0.05, 0, 0, 0)},
             [0, 50, 100, 150],

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from STEnhanceLib.assumed import NO_TIMES, NO_UNIT_OF_TIME, NOT_A_CYCLE, PERHAPS_NUMBERS
 from STEnhanceLib.errors import STEnhanceError
-from STEnhanceLib.scene import add_sequence, find_sequence, load_scene, read_sequence, save_scene
+from STEnhanceLib.scene import add_sequence, describe_sequence, find_sequence, load_scene, read_sequence, save_scene
 
 
 def sequence_node_of(scene, volumes, index_values, unit="ms"):
@@ -92,6 +93,17 @@ def test_frame_numbers_give_assumed_times_and_say_so(mrml_scene, ramp):
     assert np.array_equal(told.times_ms, (0, 25, 50))
     assert told.periodic
     assert told.notes == ()
+
+
+def test_what_the_user_corrects_is_no_longer_doubted(mrml_scene, ramp, beating_disc):
+    """Also where the doubt was stored with the sequence, as files.read writes it down."""
+    other = "The file gives no voxel size; 1 mm was assumed."
+    on_times = (NO_TIMES, PERHAPS_NUMBERS, f"{NO_UNIT_OF_TIME}; milliseconds were assumed.")
+    node = add_sequence(replace(beating_disc, notes=(NOT_A_CYCLE, *on_times, other)))
+    assert read_sequence(node).notes == (NOT_A_CYCLE, *on_times, other)
+    assert read_sequence(node, periodic=False).notes == (*on_times, other)
+    assert read_sequence(node, frame_duration_ms=25.0).notes == (NOT_A_CYCLE, other)
+    assert describe_sequence(node, frame_duration_ms=25.0, periodic=True)[1] == (other,)
 
 
 def test_whole_seconds_are_doubted(mrml_scene, ramp):
