@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import logging
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import STEnhanceLib
@@ -34,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
         terminal.complain(f"{error.strerror or error}: {error.filename or 'no file named'}.")
         return USER_ERROR
     except KeyboardInterrupt:
-        terminal.complain("Interrupted; nothing was written.")
+        terminal.complain("Interrupted.")
         return INTERRUPTED
     except Exception as error:
         logger.debug("Unexpected fault", exc_info=True)
@@ -121,6 +122,23 @@ def _read(path: Path, options: argparse.Namespace | None = None):
     return sequence
 
 
+def _refuse_overwriting(inputs: Sequence[Path | None], outputs: Sequence[Path | None]) -> None:
+    """Stop before anything is computed when a result would replace a file that was given, or another result."""
+    taken = [path for path in inputs if path is not None]
+    for path in filter(None, outputs):
+        for other in taken:
+            if _same_place(path, other):
+                raise STEnhanceError(f"{path} would replace {other}; expected another name. Write to a new file.")
+        taken.append(path)
+
+
+def _same_place(a: Path, b: Path) -> bool:
+    try:
+        return a.samefile(b)
+    except OSError:  # one of them is not there yet
+        return a.resolve() == b.resolve()
+
+
 def _methods(options: argparse.Namespace) -> None:
     from STEnhanceLib.methods import all_methods, find_method
 
@@ -138,6 +156,7 @@ def _simulate(options: argparse.Namespace) -> None:
     from STEnhanceLib import files
     from STEnhanceLib.acquisition.simulate import simulate
 
+    _refuse_overwriting([options.input], [options.output, options.keep_kspace])
     simulation = simulate(_read(options.input, options), options.acquisition, seed=options.seed)
     if options.keep_kspace and simulation.kspace is None:
         raise STEnhanceError(
@@ -154,9 +173,13 @@ def _simulate(options: argparse.Namespace) -> None:
 
 def _enhance(options: argparse.Namespace) -> None:
     from STEnhanceLib.acquisition.kspace import KSpace
+    from STEnhanceLib.evaluation.report import refuse_foreign_page
     from STEnhanceLib.methods import find_method, parse_parameters
     from STEnhanceLib.methods.run import enhance_all
 
+    _refuse_overwriting([options.input, options.reference, options.prior, options.kspace], [options.output])
+    if options.report:
+        refuse_foreign_page(options.report)
     device.choose(options.device)
     method = find_method(options.method)
     parameters = parse_parameters(method, dict(_name_and_value(text) for text in options.set))
@@ -218,6 +241,7 @@ def _report(folder: Path, before, after, reference) -> None:
 def _benchmark(options: argparse.Namespace) -> None:
     from STEnhanceLib.evaluation import benchmark
 
+    _refuse_overwriting(list(options.data.glob("*")), [options.json])
     with terminal.steps_progress("Benchmark") as on_step:
         records = benchmark.run(
             options.protocols.split(","),

@@ -21,12 +21,14 @@ from STEnhanceLib.methods.run import NOT_FOR_CLINICAL_USE
 __all__ = ["Comparison", "write_report"]
 
 PICTURE_BYTES = 7_000_000  # for all comparisons together: the page stays small enough for a mail
+_GENERATOR = "STEnhance"  # how a page says who wrote it
+_HEAD_LENGTH = 10_000  # characters of a page among which it says so
 
 
 def write_report(
     folder: Path, comparisons: Sequence[Comparison], title: str = "Comparison of image sequences", subtitle: str = ""
 ) -> Path:
-    """Write `index.html` into a folder, made if need be; a page that is there is replaced as a whole or not at all.
+    """Write `index.html` into a folder, made if need be; an earlier report is replaced as a whole or not at all.
 
     Args:
         comparisons: one section each.
@@ -36,8 +38,10 @@ def write_report(
         the path of the page.
 
     Raises:
-        STEnhanceError: nothing to compare, sequences that do not lie on one another, or the folder cannot be written.
+        STEnhanceError: nothing to compare, sequences that do not lie on one another, the folder cannot be written, or
+            it holds an `index.html` that is no report.
     """
+    refuse_foreign_page(folder)
     if not comparisons:
         raise STEnhanceError("A report of nothing was asked for; expected at least one comparison.")
     budget = PICTURE_BYTES // len(comparisons)
@@ -49,6 +53,7 @@ def write_report(
         data.append(viewer.data)
     page = Template(_asset("page.html")).substitute(
         title=escape(title),
+        generator=f"{_GENERATOR} {escape(STEnhanceLib.__version__)}",
         subtitle=f'<p class="subtitle">{escape(subtitle)}</p>' if subtitle else "",
         notice=escape(NOT_FOR_CLINICAL_USE),
         contents=_contents(comparisons),
@@ -59,6 +64,22 @@ def write_report(
         script=_asset("page.js"),
     )
     return _write_whole(Path(folder) / "index.html", page)
+
+
+def refuse_foreign_page(folder: Path) -> None:
+    """Keep a page that somebody else wrote from being replaced.
+
+    Raises:
+        STEnhanceError: the folder holds an `index.html` that `write_report` did not write.
+    """
+    page = Path(folder) / "index.html"
+    try:
+        with page.open(encoding="utf-8", errors="replace") as file:
+            is_ours = f'<meta name="generator" content="{_GENERATOR} ' in file.read(_HEAD_LENGTH)
+    except OSError:
+        return  # none is there; or writing will tell what is wrong
+    if not is_ours:
+        raise STEnhanceError(f"{page} is there and was not written by STEnhance; choose another folder for the report.")
 
 
 def _contents(comparisons: Sequence[Comparison]) -> str:

@@ -157,6 +157,62 @@ def test_a_user_error_is_one_sentence_without_traceback_and_leaves_no_file(cine,
     assert not target.exists()
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("simulate", "CINE", "AGAIN", "--acquisition", "s2"),
+        ("simulate", "CINE", "OUT", "--acquisition", "r13", "--keep-kspace", "AGAIN"),
+        ("simulate", "CINE", "OUT", "--acquisition", "r13", "--keep-kspace", "OUT"),
+        ("enhance", "CINE", "AGAIN", "--method", "zero-fill"),
+        ("enhance", "OTHER", "AGAIN", "--method", "zero-fill", "--reference", "CINE"),
+        ("enhance", "OTHER", "AGAIN", "--method", "zero-fill", "--prior", "CINE"),
+        ("enhance", "OTHER", "AGAIN", "--method", "zero-fill", "--kspace", "CINE"),
+        ("benchmark", "s2", "--data", "FOLDER", "--json", "AGAIN"),
+    ],
+    ids=" ".join,
+)
+def test_a_result_never_replaces_what_it_is_made_of(cine, tmp_path, capsys, monkeypatch, arguments):
+    link, before = tmp_path / "elsewhere" / "link.seq.nrrd", cine.read_bytes()
+    link.parent.mkdir()
+    link.symlink_to(cine)
+    paths = {"CINE": cine, "OTHER": tmp_path / "other.nrrd", "OUT": tmp_path / "out.nrrd", "FOLDER": tmp_path}
+    monkeypatch.setattr(files, "read", lambda *_arguments, **_named: pytest.fail("read before it was refused"))
+    for again in (cine, link):
+        named = {**paths, "AGAIN": again}
+        assert stenhance(*(named.get(word, word) for word in arguments)) == cli.USER_ERROR
+        assert "would replace" in capsys.readouterr().err
+    assert cine.read_bytes() == before
+    assert not paths["OUT"].exists()
+
+
+def test_a_foreign_page_is_kept_and_an_earlier_report_replaced(cine, tmp_path, capsys):
+    page, result = tmp_path / "page" / "index.html", tmp_path / "smooth.seq.nrrd"
+    page.parent.mkdir()
+    page.write_text("<html>my homepage</html>")
+    enhance = ("enhance", cine, result, "--method", "frequency-split", "--report", page.parent)
+    assert stenhance(*enhance) == cli.USER_ERROR
+    assert "not written by STEnhance" in " ".join(capsys.readouterr().err.split())
+    assert not result.exists(), "refused before anything is computed"
+    assert stenhance("compare", cine, cine, "--report", page.parent) == cli.USER_ERROR
+    assert page.read_text() == "<html>my homepage</html>"
+    page.unlink()
+    assert stenhance(*enhance) == 0
+    assert stenhance("compare", cine, cine, "--report", page.parent) == 0
+    assert "frequency" not in page.read_text(encoding="utf-8").lower().split("<title>")[1].split("</title>")[0]
+
+
+def test_an_interruption_claims_nothing_about_what_was_written(cine, tmp_path, capsys, monkeypatch):
+    def interrupt(*_arguments):
+        raise KeyboardInterrupt
+
+    result = tmp_path / "out.seq.nrrd"
+    monkeypatch.setattr(cli, "_report", interrupt)
+    arguments = ("enhance", cine, result, "--method", "frequency-split", "--report", tmp_path / "page")
+    assert stenhance(*arguments) == cli.INTERRUPTED
+    assert result.exists()
+    assert capsys.readouterr().err.strip() == "stenhance: Interrupted."
+
+
 def test_wrong_usage_ends_with_2_and_a_good_command_with_0(cine):
     command = [sys.executable, "-m", "STEnhanceLib.cli"]
     assert subprocess.run([*command, "enhance"], capture_output=True, check=False).returncode == 2
