@@ -311,3 +311,31 @@ def test_an_input_that_is_deleted_during_a_run_ends_it_in_words(host, phantom):
     host.wait_until(lambda: not panel.running)
     host.wait(0.1)
     assert panel.ui.applyButton.text == "Apply"
+
+
+def test_the_main_thread_is_never_held_up_by_a_long_sequence(host):
+    """20 frames of 10 slices of 256 × 256; processor time of this thread, which other programs do not change."""
+    import time
+
+    from STEnhanceLib import scene
+    from STEnhanceLib.sequence import ImageSequence
+
+    frames = np.random.default_rng(0).random((20, 10, 256, 256), np.float32)
+    panel = host.load_module(module_file("TemporalInterpolation")).panel
+    held_up = []
+
+    def timed(function):
+        def call(*arguments):
+            start = time.thread_time()
+            function(*arguments)
+            held_up.append(time.thread_time() - start)
+
+        return call
+
+    panel.ui.inputSelector.setCurrentNode(scene.add_sequence(ImageSequence(frames, np.eye(4), 40.0 * np.arange(20))))
+    panel.choose("linear")
+    panel._poll_run = timed(panel._poll_run)
+    timed(panel.apply)()
+    host.wait_until(lambda: not panel.running, timeout_s=60)
+    assert panel.run.error is None
+    assert max(held_up) < 0.1
