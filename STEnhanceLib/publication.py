@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from STEnhanceLib.errors import STEnhanceError
+from STEnhanceLib.methods.run import GENERATED_FRAMES, SAME_MOMENT_MS, generated_text
 from STEnhanceLib.scene import (
     FRAME_GENERATED,
     FRAME_TIME_MS,
@@ -24,7 +25,6 @@ from STEnhanceLib.sequence import Grid
 
 PARTIAL = "STEnhance.Partial"
 _SAVES_CHANGES = "stenhanceSavesChanges"  # node references of a browser: see Publication.finish
-_SAME_MOMENT_MS = 1e-3
 
 
 class Publication:
@@ -135,6 +135,8 @@ class Publication:
         if keep_partial and len(self) and self.sequence.GetScene() is not None:
             if len(self) < len(self._grid):
                 self.sequence.SetAttribute(PARTIAL, f"{len(self)} of {len(self._grid)} frames")
+                if GENERATED_FRAMES in self._attributes:
+                    self.sequence.SetAttribute(GENERATED_FRAMES, generated_text(~self._acquired[: len(self)]))
             return
         scene, browser = self.sequence.GetScene(), self.browser
         leftovers = _volume_with_helpers(self.proxy)
@@ -203,6 +205,8 @@ class Publication:
             browser.RemoveSynchronizedSequenceNode(self.sequence.GetID())
             browser.SetPlaybackActive(playing)  # removing a sequence stops both
             browser.SetRecordingActive(recording)
+        # `finish` kept the browser from saving changes while a denser result was its master: it may again, except for
+        # sequences that another denser result still shields.
         master = browser.GetMasterSequenceNode()
         for index in reversed(range(browser.GetNumberOfNodeReferences(_SAVES_CHANGES))):
             sequence = browser.GetNthNodeReference(_SAVES_CHANGES, index)
@@ -219,7 +223,7 @@ def _index_values(input_node, input_times_ms, times_ms) -> tuple[list[str], np.n
     if not texts:
         raise STEnhanceError(f"The sequence {input_node.GetName()!r} has no frames; expected at least one.")
     nearest = np.abs(times_ms[:, None] - input_times_ms[None]).argmin(axis=1)
-    acquired = np.abs(times_ms - input_times_ms[nearest]) <= _SAME_MOMENT_MS
+    acquired = np.abs(times_ms - input_times_ms[nearest]) <= SAME_MOMENT_MS
     if input_node.GetIndexType() == input_node.NumericIndex:
         between = _interpolated(input_times_ms, [float(text) for text in texts], times_ms)
     elif acquired.all():

@@ -129,8 +129,6 @@ def _definitions(facts: Mapping[str, str]) -> str:
 
 
 def _words(key: str) -> str:
-    if key == "Generated":
-        return "Generative"
     return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", key).capitalize()
 
 

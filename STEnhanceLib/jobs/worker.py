@@ -111,10 +111,7 @@ class _Worker:
         enhancement = run.enhance(method, sequence, parameters, prior=prior, kspace=kspace)
         self._stop_if_cancelled(order)
         result = _Result(order, enhancement)
-        attributes = {
-            **run.provenance(method, parameters, (*sequence.notes, *enhancement.notes)),
-            "STEnhance.Input": sequence.name,
-        }
+        attributes = run.provenance(method, parameters, sequence, enhancement)
         grid = messages.encode_grid(enhancement.grid)
         self._say(job=order["run"], event="planned", grid=grid, notes=enhancement.notes, attributes=attributes)
         with contextlib.closing(enhancement.frames) as frames:

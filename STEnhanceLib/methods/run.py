@@ -15,6 +15,8 @@ from STEnhanceLib.methods.declaration import EnhancedFrame, Enhancement, Method,
 from STEnhanceLib.sequence import Grid, ImageSequence
 
 UNSUPPORTED_PER_FRAME = "STEnhance.UnsupportedPerFrame"
+GENERATED_FRAMES = "STEnhance.GeneratedFrames"
+SAME_MOMENT_MS = 1e-3
 NOT_FOR_CLINICAL_USE = "Research software: not for clinical use."
 
 
@@ -44,19 +46,33 @@ def enhance(method: Method, sequence: ImageSequence, parameters: Any, **inputs: 
     return dataclasses.replace(started, frames=_watched(method, started))
 
 
-def provenance(method: Method, parameters: Any, notes: tuple[str, ...]) -> Mapping[str, str]:
-    """How a result was made, as attributes for file headers and nodes."""
-    return {
+def provenance(method: Method, parameters: Any, sequence: ImageSequence, enhancement: Enhancement) -> Mapping[str, str]:
+    """How a result was made, and from what, as attributes for file headers and nodes."""
+    made = {
         "STEnhance.Method": method.key,
         "STEnhance.MethodTitle": method.title,
         "STEnhance.Task": method.task.value,
         "STEnhance.Version": STEnhanceLib.__version__,
         "STEnhance.Parameters": json.dumps(dataclasses.asdict(parameters), sort_keys=True),
         "STEnhance.Reference": method.reference,
-        "STEnhance.Generated": "yes" if method.generative else "no",
-        "STEnhance.Assumed": " ".join(notes),
+        "STEnhance.Generative": "yes" if method.generative else "no",
+        "STEnhance.Assumed": " ".join((*sequence.notes, *enhancement.notes)),
         "STEnhance.Notice": NOT_FOR_CLINICAL_USE,
+        "STEnhance.Input": sequence.name,
     }
+    if sequence.attributes.get(GENERATED_FRAMES, "0 of").startswith("0 of"):  # else nobody knows which they were
+        made[GENERATED_FRAMES] = generated_text(~at_moments(enhancement.grid.times_ms, sequence.times_ms))
+    return made
+
+
+def at_moments(times_ms: np.ndarray, acquired_ms: np.ndarray) -> np.ndarray:
+    """(T,) whether each of the times is one at which a frame was acquired."""
+    return np.abs(times_ms[:, None] - acquired_ms[None]).min(axis=1) <= SAME_MOMENT_MS
+
+
+def generated_text(generated: np.ndarray) -> str:
+    """How many frames lie at moments that the input has no frame of, as the attribute `GENERATED_FRAMES` keeps it."""
+    return f"{np.count_nonzero(generated)} of {len(generated)}"
 
 
 def unsupported_text(shares: Iterable[float]) -> str:
@@ -108,8 +124,7 @@ def enhance_all(
         name=f"{sequence.name} ({method.title})",
         notes=enhancement.notes,
         attributes={
-            **provenance(method, parameters, (*sequence.notes, *enhancement.notes)),
-            "STEnhance.Input": sequence.name,
+            **provenance(method, parameters, sequence, enhancement),
             UNSUPPORTED_PER_FRAME: unsupported_text(unsupported),
         },
     )

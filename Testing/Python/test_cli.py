@@ -90,6 +90,17 @@ def test_interpolation_keeps_the_measured_frames_bit_for_bit(cine, tmp_path):
     assert np.array_equal(after.frames[::3], before.frames)
 
 
+def test_a_result_says_how_many_of_its_frames_nobody_acquired(cine, tmp_path):
+    dense, sharp, sharp_dense = (tmp_path / f"{name}.seq.nrrd" for name in ("dense", "sharp", "sharp dense"))
+    assert stenhance("enhance", cine, dense, "--method", "linear", "--set", "factor=3") == 0
+    assert stenhance("enhance", cine, sharp, "--method", "b-spline") == 0
+    assert stenhance("enhance", dense, sharp_dense, "--method", "b-spline") == 0
+    attribute = "STEnhance.GeneratedFrames"
+    assert files.read(dense).attributes[attribute] == "12 of 18"
+    assert files.read(sharp).attributes[attribute] == "0 of 6"
+    assert attribute not in files.read(sharp_dense).attributes, "its input had generated frames; nobody knows which"
+
+
 def test_the_user_decides_whether_it_is_a_cycle(cine, tmp_path):
     dense = tmp_path / "dense.seq.nrrd"
     assert stenhance("enhance", cine, dense, "--no-periodic", "--method", "linear") == 0

@@ -80,6 +80,9 @@ def test_the_result_in_the_scene_is_what_the_method_gives(worker, input_node, be
     assert np.array_equal(result.times_ms, expected.times_ms)
     assert result.attributes["STEnhance.Method"] == "linear"
     assert result.attributes["STEnhance.Input"] == "beating disc"
+    assert result.attributes["STEnhance.Generative"] == "no"
+    assert result.attributes["STEnhance.GeneratedFrames"] == expected.attributes["STEnhance.GeneratedFrames"]
+    assert "STEnhance.Generated" not in result.attributes
     assert result.attributes["STEnhance.Assumed"] == expected.attributes["STEnhance.Assumed"]
     assert scene.read_sequence(input_node).frames.tobytes() == before
     assert enhancing.count == enhancing.finished_frames == len(expected)

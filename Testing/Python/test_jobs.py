@@ -76,8 +76,8 @@ def test_a_job_gives_what_the_method_gives_in_this_process(worker, beating_disc)
     assert np.array_equal(planned.grid.times_ms, expected.grid.times_ms)
     assert planned.grid.periodic == expected.grid.periodic
     assert planned.notes == expected.notes
-    provenance = run.provenance(method, parameters, expected.notes)
-    assert planned.attributes == {**provenance, "STEnhance.Input": "beating disc"}
+    assert planned.attributes == run.provenance(method, parameters, beating_disc, expected)
+    assert planned.attributes["STEnhance.Input"] == "beating disc"
     assert [frame.index for frame in frames] == list(range(len(expected.grid)))
     for frame, same in zip(frames, expected.frames, strict=True):
         assert np.array_equal(frame.voxels, same.voxels)

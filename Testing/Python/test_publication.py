@@ -203,10 +203,12 @@ def test_an_input_without_a_browser_gets_one_and_loses_it_on_cancel(loaded, mrml
 
 def test_cancel_may_keep_the_finished_frames(loaded, beating_disc):
     node, browser = loaded
-    publication = Publication(node, denser(beating_disc.grid), "result")
+    generated = {"STEnhance.GeneratedFrames": "7 of 15"}
+    publication = Publication(node, denser(beating_disc.grid), "result", generated)
     for _ in range(9):
         publication.add_frame(np.ones(beating_disc.grid.shape, np.float32))
     publication.cancel(keep_partial=True)
+    assert publication.sequence.GetAttribute("STEnhance.GeneratedFrames") == "4 of 9"
     assert publication.sequence.GetNumberOfDataNodes() == 9
     assert publication.sequence.GetAttribute("STEnhance.Partial") == "9 of 15 frames"
     assert browser.GetMasterSequenceNode() is node

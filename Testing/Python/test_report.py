@@ -234,6 +234,8 @@ def test_without_a_reference_the_page_shows_changes_and_claims_no_quality(tmp_pa
 def test_provenance_and_assumptions_are_written_out(tmp_path, beating_disc, blurred):
     attributes = {
         "STEnhance.Method": "box",
+        "STEnhance.Generative": "no",
+        "STEnhance.GeneratedFrames": "4 of 8",
         "STEnhance.Parameters": '{"width": 3}',
         "STEnhance.Assumed": "Times were assumed 50 ms apart.",
         "PatientName": "Jane Doe",
@@ -242,6 +244,8 @@ def test_provenance_and_assumptions_are_written_out(tmp_path, beating_disc, blur
     text = Page(write_report(tmp_path, [Comparison("C", beating_disc, [made])]).read_text(encoding="utf-8")).text
     for words in (
         "width = 3",
+        "Generative no",
+        "Generated frames 4 of 8",
         "Times were assumed 50 ms apart.",
         "1.25 × 1.5 × 8",
         "48 × 40 × 3",
