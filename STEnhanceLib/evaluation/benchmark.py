@@ -186,5 +186,5 @@ def _or_fault(function: Callable, *arguments) -> tuple[Any, str]:
     try:
         return function(*arguments), ""
     except STEnhanceError as error:
-        logger.warning("%s", error)
+        logger.info("%s", error)  # the table says it too
         return None, str(error)
