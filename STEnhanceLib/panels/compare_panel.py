@@ -225,7 +225,7 @@ class ComparePanel:
         if answer["page"]:
             self._say(_("The report is in {page}").format(page=answer["page"]))
             return
-        _summary, _frames, self._chart = score_nodes.publish(answer, self.after.GetName())
+        _summary, _frames, self._chart = score_nodes.publish(answer, self.before, self.after)
         self.ui.metricsLabel.text = score_nodes.as_html(answer)
         self.ui.metricsLabel.setVisible(True)
         self._say(

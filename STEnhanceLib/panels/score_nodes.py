@@ -13,7 +13,7 @@ from vtkmodules.vtkCommonCore import vtkDoubleArray, vtkStringArray
 METRICS = {"psnr": "PSNR (dB)", "ssim": "SSIM", "nrmse": "NRMSE", "mae": "MAE"}
 CANDIDATES = {"before": "Before (interpolated)", "after": "After"}
 _COLOURS = {"before": (0.45, 0.45, 0.45), "after": (0.12, 0.42, 0.72)}
-_ROLE = "STEnhance.Scores"  # attribute of our nodes
+_PAIR = ("stenhanceScoredBefore", "stenhanceScoredAfter")  # node references of our nodes; a saved scene keeps them
 
 
 def means(scores: Mapping[str, Any]) -> dict[str, dict[str, float]]:
@@ -21,18 +21,21 @@ def means(scores: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     return {name: {metric: float(np.mean(scores[name][metric])) for metric in METRICS} for name in CANDIDATES}
 
 
-def publish(scores: Mapping[str, Any], title: str) -> tuple:
-    """Show scores in the scene, in place of earlier ones.
+def publish(scores: Mapping[str, Any], before_node, after_node) -> tuple:
+    """Show scores in the scene, in place of earlier ones of the same two sequences.
 
     Args:
         scores: see `evaluation.background.BackgroundComparison.poll`.
-        title: of the compared sequences.
+        before_node: the `vtkMRMLSequenceNode` before.
+        after_node: that after, which gives the title.
 
     Returns:
         the `vtkMRMLTableNode` of the means, that of every frame, and the `vtkMRMLPlotChartNode` of the PSNR.
     """
-    remove()
+    pair, title = (before_node, after_node), after_node.GetName()
+    _remove(pair)
     summary = _table(
+        pair,
         f"{title}: {_('metrics')}",
         {
             _("Sequence"): [_(label) for label in CANDIDATES.values()],
@@ -42,13 +45,13 @@ def publish(scores: Mapping[str, Any], title: str) -> tuple:
     columns = {"Time (ms)": scores["times_ms"]}
     for name, candidate in CANDIDATES.items():
         columns |= {f"{label}, {candidate}": scores[name][metric] for metric, label in METRICS.items()}
-    frames = _table(f"{title}: {_('metrics of every frame')}", columns)
-    chart = _add("vtkMRMLPlotChartNode", f"{title}: PSNR")
+    frames = _table(pair, f"{title}: {_('metrics of every frame')}", columns)
+    chart = _add(pair, "vtkMRMLPlotChartNode", f"{title}: PSNR")
     chart.SetTitle(title)
     chart.SetXAxisTitle(_("Time (ms)"))
     chart.SetYAxisTitle(METRICS["psnr"])
     for name, candidate in CANDIDATES.items():
-        series = _add("vtkMRMLPlotSeriesNode", _(candidate))
+        series = _add(pair, "vtkMRMLPlotSeriesNode", _(candidate))
         series.SetAndObserveTableNodeID(frames.GetID())
         series.SetXColumnName("Time (ms)")
         series.SetYColumnName(f"{METRICS['psnr']}, {candidate}")
@@ -73,16 +76,16 @@ def as_html(scores: Mapping[str, Any]) -> str:
     return f"<table><tr><th></th>{head}</tr>{rows}</table>"
 
 
-def remove() -> None:
-    """Take all scores out of the scene."""
+def _remove(pair: tuple) -> None:
+    """Take the scores of these two sequences out of the scene."""
     for class_name in ("vtkMRMLPlotChartNode", "vtkMRMLPlotSeriesNode", "vtkMRMLTableNode"):
         for node in slicer.util.getNodesByClass(class_name):
-            if node.GetAttribute(_ROLE):
+            if all(node.GetNodeReference(role) is scored for role, scored in zip(_PAIR, pair, strict=True)):
                 slicer.mrmlScene.RemoveNode(node)
 
 
-def _table(name: str, columns: Mapping[str, list]):
-    node = _add("vtkMRMLTableNode", name)
+def _table(pair: tuple, name: str, columns: Mapping[str, list]):
+    node = _add(pair, "vtkMRMLTableNode", name)
     for title, values in columns.items():
         texts = isinstance(values[0], str)
         column = vtkStringArray() if texts else vtkDoubleArray()
@@ -94,7 +97,8 @@ def _table(name: str, columns: Mapping[str, list]):
     return node
 
 
-def _add(class_name: str, name: str):
+def _add(pair: tuple, class_name: str, name: str):
     node = slicer.mrmlScene.AddNewNodeByClass(class_name, name)
-    node.SetAttribute(_ROLE, "yes")
+    for role, scored in zip(_PAIR, pair, strict=True):
+        node.SetNodeReferenceID(role, scored.GetID())
     return node

@@ -107,6 +107,42 @@ def test_metrics_are_those_of_the_benchmark_and_the_plot_shows_every_frame(host,
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLTableNode") == 2
 
 
+def test_measuring_another_result_keeps_the_scores_of_the_first_one_also_from_a_loaded_scene(
+    host, panel, run, reference, tmp_path
+):
+    import slicer
+
+    from STEnhanceLib.scene import load_scene, save_scene
+
+    def names(class_name):
+        return sorted(node.GetName() for node in slicer.util.getNodesByClass(class_name))
+
+    def measure(after):
+        panel.ui.afterSelector.setCurrentNode(after)
+        panel.ui.metricsButton.click()
+        settle(host, panel)
+
+    panel.ui.referenceSelector.setCurrentNode(reference)
+    measure(run[2])
+    measure(add_sequence(replace(read_sequence(reference), name="another result"), slicer.mrmlScene))
+    charts = ["another result: PSNR", "cine (enhanced): PSNR"]
+    assert names("vtkMRMLPlotChartNode") == charts
+    assert len(names("vtkMRMLTableNode")) == 4
+
+    load_scene(save_scene(tmp_path / "scene.mrb", slicer.mrmlScene), slicer.mrmlScene)
+    for selector, name in ((panel.ui.beforeSelector, "cine"), (panel.ui.referenceSelector, "truth")):
+        selector.setCurrentNode(_sequence(name))
+    measure(_sequence("cine (enhanced)"))
+    assert names("vtkMRMLPlotChartNode") == charts, "its own replaced, the other one kept"
+    assert len(names("vtkMRMLTableNode")) == 4
+
+
+def _sequence(name: str):
+    import slicer
+
+    return next(node for node in slicer.util.getNodesByClass("vtkMRMLSequenceNode") if node.GetName() == name)
+
+
 def test_what_cannot_be_scored_is_said_in_the_panel(host, panel, run, coarse):
     import slicer
 
