@@ -24,7 +24,7 @@ def missing_for(methods: Iterable[Method]) -> tuple[str, ...]:
 
 
 def install(missing: tuple[str, ...]) -> bool:
-    """Ask the user, then install; True when all is there afterwards.
+    """Ask the user, then install; True when all is there afterwards, False also where the user declined.
 
     torch comes from the PyTorch extension, which picks the build that fits the computer's GPU.
     """
@@ -32,9 +32,9 @@ def install(missing: tuple[str, ...]) -> bool:
     try:
         if "torch" in missing and not _install_torch():
             return False
-        if others:
-            _install_with_pip(others)
-    except Exception as error:  # declined, no network, no room on the disk: pip has many ways
+        if others and not _install_with_pip(others):
+            return False
+    except Exception as error:  # no network, no room on the disk: pip has many ways
         logger.exception("Installing %s failed", ", ".join(missing))
         slicer.util.errorDisplay(_("The packages were not installed: {reason}").format(reason=error))
         return False
@@ -53,12 +53,9 @@ def _install_torch() -> bool:
     return PyTorchUtils.PyTorchUtilsLogic().installTorch(askConfirmation=True) is not None
 
 
-def _install_with_pip(requirements: list[str]) -> None:
-    try:
-        from slicer.packaging import pip_ensure
-    except ImportError:  # Slicer 5.10
-        question = _("Install these Python packages?") + "\n\n" + "\n".join(requirements)
-        if slicer.util.confirmOkCancelDisplay(question, windowTitle="STEnhance"):
-            slicer.util.pip_install(requirements)
-        return
-    pip_ensure(requirements, requester="STEnhance")
+def _install_with_pip(requirements: list[str]) -> bool:
+    question = _("Install these Python packages?") + "\n\n" + "\n".join(requirements)
+    if not slicer.util.confirmOkCancelDisplay(question, windowTitle="STEnhance"):
+        return False
+    slicer.util.pip_install(requirements)
+    return True

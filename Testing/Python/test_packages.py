@@ -1,0 +1,44 @@
+"""Installing the packages that some methods need: only when the user agrees, and said only when it went wrong."""
+
+from __future__ import annotations
+
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+pytest.importorskip("PySide6")
+pytest.importorskip("slicer")
+
+
+@pytest.fixture
+def packages(host):
+    from STEnhanceLib.panels import packages
+
+    return packages
+
+
+def test_a_declined_install_is_no_error(host, packages, caplog):
+    host.accept_dialogs = False
+    assert packages.install(("torchkbnufft",)) is False
+    assert ["torchkbnufft>=1.5" in dialog.text for dialog in host.dialogs] == [True], "asked, and nothing else said"
+    assert not caplog.records
+
+
+def test_where_torch_is_declined_the_rest_is_not_asked_for(host, packages, monkeypatch, caplog):
+    declined = SimpleNamespace(installTorch=lambda **_arguments: None)
+    monkeypatch.setitem(sys.modules, "PyTorchUtils", SimpleNamespace(PyTorchUtilsLogic=lambda: declined))
+    assert packages.install(("torch", "torchkbnufft")) is False
+    assert host.dialogs == []
+    assert not caplog.records
+
+
+def test_an_install_that_fails_is_told(host, packages, monkeypatch):
+    import slicer
+
+    def fail(requirements):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(slicer.util, "pip_install", fail, raising=False)
+    assert packages.install(("torchkbnufft",)) is False
+    assert "No space left on device" in host.dialogs[-1].text
