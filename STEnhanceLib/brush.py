@@ -60,14 +60,17 @@ class Brush:
     @cached_property
     def _extents(self) -> list[tuple[np.ndarray, ...]]:
         """Per axis of the image: the lowest and highest x, then y, of every plane across it."""
-        return [
-            tuple(
-                np.broadcast_to(extreme(part, axis=others, initial=start), self.image.shape[axis])
-                for part in (self.x, self.y)
-                for extreme, start in ((np.min, np.inf), (np.max, -np.inf))
+        extents = []
+        for axis, others in enumerate(((1, 2), (0, 2), (0, 1))):
+            lowest_and_highest = (
+                np.min(self.x, axis=others, initial=np.inf),
+                np.max(self.x, axis=others, initial=-np.inf),
+                np.min(self.y, axis=others, initial=np.inf),
+                np.max(self.y, axis=others, initial=-np.inf),
             )
-            for axis, others in enumerate(((1, 2), (0, 2), (0, 1)))
-        ]
+            planes = self.image.shape[axis]
+            extents.append(tuple(np.broadcast_to(extreme, planes) for extreme in lowest_and_highest))
+        return extents
 
     @cached_property
     def _farthest_z(self) -> float:
