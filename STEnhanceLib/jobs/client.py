@@ -57,6 +57,11 @@ class Worker:
         """The process, or None while there is none."""
         return self._process and self._process.pid
 
+    @property
+    def idle(self) -> bool:
+        """Nothing is computed and nothing waits."""
+        return self._current is None and not self._waiting
+
     def start(self) -> None:
         """Start the process ahead of the first job, which then need not wait for it."""
         if self._process is None:
