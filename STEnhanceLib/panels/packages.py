@@ -54,8 +54,17 @@ def _install_torch() -> bool:
 
 
 def _install_with_pip(requirements: list[str]) -> bool:
-    question = _("Install these Python packages?") + "\n\n" + "\n".join(requirements)
-    if not slicer.util.confirmOkCancelDisplay(question, windowTitle="STEnhance"):
+    try:
+        from packaging.requirements import Requirement
+        from slicer.packaging import pip_ensure
+    except ImportError:  # Slicer 5.10
+        question = _("Install these Python packages?") + "\n\n" + "\n".join(requirements)
+        agreed = slicer.util.confirmOkCancelDisplay(question, windowTitle="STEnhance")
+        if agreed:
+            slicer.util.pip_install(requirements)
+        return agreed
+    try:
+        pip_ensure([Requirement(text) for text in requirements], requester="STEnhance")
+    except RuntimeError:  # how it says that the user declined
         return False
-    slicer.util.pip_install(requirements)
     return True

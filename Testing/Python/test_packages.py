@@ -42,3 +42,17 @@ def test_an_install_that_fails_is_told(host, packages, monkeypatch):
     monkeypatch.setattr(slicer.util, "pip_install", fail, raising=False)
     assert packages.install(("torchkbnufft",)) is False
     assert "No space left on device" in host.dialogs[-1].text
+
+
+def test_where_slicer_installs_packages_itself_it_is_asked_to(host, packages, monkeypatch, caplog):
+    """From Slicer 5.12 on; `slicer-core` has no `slicer.packaging`, so its answer is stood in for."""
+    asked = []
+
+    def decline(requirements, requester):
+        asked.extend((str(requirement), requester) for requirement in requirements)
+        raise RuntimeError("User declined package installation")
+
+    monkeypatch.setitem(sys.modules, "slicer.packaging", SimpleNamespace(pip_ensure=decline))
+    assert packages.install(("torchkbnufft",)) is False
+    assert asked == [("torchkbnufft>=1.5", "STEnhance")]
+    assert not caplog.records
