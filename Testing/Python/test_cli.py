@@ -6,6 +6,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -15,6 +16,9 @@ from STEnhanceLib.assumed import NOT_A_CYCLE
 from STEnhanceLib.evaluation.metrics import score
 from STEnhanceLib.methods import all_methods
 from STEnhanceLib.phantom import Thorax
+
+
+needs_torch = pytest.mark.skipif(not find_spec("torchkbnufft"), reason="torchkbnufft is not installed")
 
 
 @pytest.fixture
@@ -151,7 +155,7 @@ def test_radial_kspace_is_kept_and_reconstructed(cine, tmp_path):
         (("enhance", "CINE", "OUT", "--method", "zero-fill", "--set", "factor=99"), "expected a number from"),
         (("enhance", "CINE", "OUT", "--method", "zero-fill", "--set", "factor"), "NAME=VALUE"),
         (("enhance", "CINE", "OUT", "--method", "zero-fill", "--set", "speed=1"), "no parameter 'speed'"),
-        (("enhance", "CINE", "OUT", "--method", "gridding"), "--kspace FILE"),
+        pytest.param(("enhance", "CINE", "OUT", "--method", "gridding"), "--kspace FILE", marks=needs_torch),
         (("enhance", "CINE", "OUT", "--no-periodic", "--method", "fourier"), "cycle"),
         (("simulate", "CINE", "OUT", "--acquisition", "x9"), "x9"),
         (("simulate", "CINE", "OUT", "--acquisition", "s2", "--keep-kspace", "k.npz"), "no multi-coil k-space"),
