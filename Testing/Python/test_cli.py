@@ -17,7 +17,6 @@ from STEnhanceLib.evaluation.metrics import score
 from STEnhanceLib.methods import all_methods
 from STEnhanceLib.phantom import Thorax
 
-
 needs_torch = pytest.mark.skipif(not find_spec("torchkbnufft"), reason="torchkbnufft is not installed")
 
 
