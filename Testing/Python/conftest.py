@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from STEnhanceLib.sequence import ImageSequence
 
 pytest_plugins = ["host.fixtures", "comparing"]
+
+settings.register_profile("same every time", derandomize=True)  # a failure of today is one of tomorrow
+settings.load_profile("same every time")
 
 
 @pytest.fixture(scope="session")
@@ -62,3 +67,15 @@ def mrml_scene(capfd):
     known = "invalid orientation preset name: Reformat"
     assert [text for text in messages.GetOutput().split("\n\n") if text.strip() and known not in text] == []
     assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.fixture
+def described(beating_disc) -> ImageSequence:
+    """With everything that a header has to carry."""
+    return dataclasses.replace(
+        beating_disc,
+        times_ms=12.5 + 100 / 3 * np.arange(8),
+        name="four chambers, Ω",
+        notes=("Assumed µ.", "Second: note := here"),
+        attributes={"STEnhance.Method": "zero-fill", "free text": "line 1\nline 2 \\n with ü", "empty": ""},
+    )
