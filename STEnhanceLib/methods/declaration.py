@@ -102,7 +102,7 @@ class Method:
         return tuple(name for name in self.requires if importlib.util.find_spec(name) is None)
 
 
-def parameter(default, help: str, *, minimum=None, maximum=None, choices=None, unit: str = ""):
+def parameter(default, help: str, *, minimum=None, maximum=None, choices=None, unit: str = "", label: str = ""):
     """A dataclass field that panel and command line can show.
 
     Args:
@@ -111,8 +111,9 @@ def parameter(default, help: str, *, minimum=None, maximum=None, choices=None, u
         minimum, maximum: inclusive range of numbers.
         choices: allowed values, for a drop-down.
         unit: shown behind the number.
+        label: in the panel, where the name of the field would not do.
     """
-    metadata = {"help": help, "minimum": minimum, "maximum": maximum, "choices": choices, "unit": unit}
+    metadata = {"help": help, "minimum": minimum, "maximum": maximum, "choices": choices, "unit": unit, "label": label}
     return dataclasses.field(default=default, metadata=metadata)
 
 

@@ -47,10 +47,17 @@ class OutputTimes:
         maximum=16,
     )
     frame_duration_ms: float | None = parameter(
-        None, "Equal time between all frames of the result, instead of a factor.", minimum=0.1, unit="ms"
+        None,
+        "Equal time between all frames of the result, instead of a factor.",
+        minimum=0.1,
+        unit="ms",
+        label="New frame duration",
     )
     times_ms: str | None = parameter(
-        None, "The very times of the result, separated by commas, instead of a factor.", unit="ms"
+        None,
+        "The very times of the result, separated by commas, instead of a factor.",
+        unit="ms",
+        label="New times",
     )
 
     def moments(self, source: Grid) -> list[Moment]:

@@ -37,9 +37,7 @@ class ParameterForm:
             made = _field_for(field, types[field.name], self._on_change)
             made.write(settings.get(field.name, field.default))
             made.widget.toolTip = field.metadata["help"]
-            label = qt.QLabel(
-                _(field.name.removesuffix("_ms").removesuffix("_mm").replace("_", " ").capitalize()) + ":"
-            )
+            label = qt.QLabel(_label_of(field) + ":")
             label.toolTip = field.metadata["help"]
             self._layout.addRow(label, made.widget)
             self._fields[field.name] = made
@@ -115,6 +113,11 @@ def _text(limits: Mapping[str, Any], on_change) -> _Field:
     return _Field(
         edit, lambda: edit.text.strip() or None, lambda value: edit.setText("" if value is None else str(value))
     )
+
+
+def _label_of(field: dataclasses.Field) -> str:
+    plain = field.name.removesuffix("_ms").removesuffix("_mm").replace("_", " ").capitalize()
+    return _(field.metadata["label"] or plain)
 
 
 def _unit(limits: Mapping[str, Any]) -> str:

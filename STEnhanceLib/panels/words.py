@@ -21,7 +21,7 @@ def grid(found: Grid) -> str:
         frames=len(found), slices=k, i=i, j=j, spacing=spacing
     )
     if len(found) > 1:
-        text += ", " + _("{dt:.1f} ms from frame to frame, {total:.0f} ms in all").format(
+        text += ", " + _("{dt:.1f} ms per frame, {total:.0f} ms in all").format(
             dt=found.frame_duration_ms, total=found.times_ms[-1] - found.times_ms[0]
         )
     return text
