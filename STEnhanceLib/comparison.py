@@ -12,7 +12,7 @@ import numpy as np
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.publication import Publication
 from STEnhanceLib.scene import add_sequence, find_sequence, free_name, read_sequence, save_scene
-from STEnhanceLib.sequence import ImageSequence
+from STEnhanceLib.sequence import Grid, ImageSequence
 
 # A scene file keeps the number of a layout but not its description (vtkMRMLLayoutNode::WriteXML), so a saved
 # comparison must use layouts that every Slicer has. The views are named from left to right, top to bottom.
@@ -104,25 +104,39 @@ def publish_difference(result_node, reference_node, name: str = "") -> Publicati
     _require_one_grid(result, reference)
     near = np.abs(result.times_ms[:, None] - reference.times_ms[None]) <= 1e-3
     pairs = np.argwhere(near)
-    if len(pairs) == 0:
-        raise STEnhanceError(
-            f"{result.name!r} and {reference.name!r} have no moment in common; expected frames at the same times. "
-            "Check the frame duration of both."
-        )
     differences = [result.frames[a] - reference.frames[b] for a, b in pairs]
     dense_node, dense = (nodes[0], result) if len(result) >= len(reference) else (nodes[1], reference)
-    publication = Publication(
-        dense_node,
-        dense.grid.at_times(result.times_ms[pairs[:, 0]]),
-        name or f"{result.name} − {reference.name}",
-        {"STEnhance.Difference": f"{result.name} minus {reference.name}"},
-        share_display=False,
-    )
+    times_ms = result.times_ms[pairs[:, 0]]
+    publication = open_difference(dense_node, dense.grid, times_ms, (result.name, reference.name), name)
     for difference in differences:
         publication.add_frame(difference)
     publication.finish()
     show_signed(publication.proxy, float(np.percentile(np.abs(differences), LIMIT_PERCENTILE)))
     return publication
+
+
+def open_difference(
+    beside_node, grid: Grid, times_ms: np.ndarray, names: tuple[str, str], name: str = ""
+) -> Publication:
+    """A publication for the difference of two sequences, with a window of its own; its frames are still to be added.
+
+    Args:
+        beside_node: the sequence in whose browser it will be shown.
+        grid: where its voxels lie.
+        times_ms: the moments that both sequences have.
+        names: of what is subtracted from, and of what is subtracted.
+        name: of the new sequence.
+
+    Raises:
+        STEnhanceError: no moment in common.
+    """
+    if not len(times_ms):
+        raise STEnhanceError(
+            f"{names[0]!r} and {names[1]!r} have no moment in common; expected frames at the same times. "
+            "Check the frame duration of both."
+        )
+    attributes = {"STEnhance.Difference": " minus ".join(names)}
+    return Publication(beside_node, grid.at_times(times_ms), name or " − ".join(names), attributes, share_display=False)
 
 
 def show_signed(volume, limit: float) -> None:

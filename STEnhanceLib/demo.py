@@ -54,28 +54,38 @@ def run_demo(folder: Path) -> None:
     heart_centre = _voxel_of(thorax.heart_centre_mm(), truth)
     host = headless.new_host()
     comparisons, shown = [], {}
-    with Worker() as worker, terminal.steps_progress("Demo") as on_step:
+    with (
+        tempfile.TemporaryDirectory(prefix="stenhance-demo-") as scratch,
+        Worker() as worker,
+        terminal.steps_progress("Demo") as on_step,
+    ):
         steps = [(chapter, key) for chapter in CHAPTERS for key in chapter.methods]
         for chapter in CHAPTERS:
             degraded = simulate(truth, chapter.acquisition)
             degraded_sequence = dataclasses.replace(degraded.sequence, name=f"Phantom {chapter.acquisition}")
             input_node = scene.add_sequence(degraded_sequence, host.scene)
+            kspace_path = None
+            if degraded.kspace is not None:
+                kspace_path = Path(scratch) / f"{chapter.acquisition}.npz"
+                degraded.kspace.save(kspace_path)
             results = []
             for key, settings in chapter.methods.items():
                 on_step(steps.index((chapter, key)), len(steps), key)
-                result_node = _run(worker, input_node, degraded.kspace, key, settings)
+                name = f"{input_node.GetName()} ({find_method(key).title})"
+                run = SceneRun(worker, input_node, key, settings, name=name, kspace_path=kspace_path)
+                result_node = run.wait()
                 results.append(scene.read_sequence(result_node))
                 shown[f"Input: {degraded_sequence.name}"] = input_node
                 shown[f"Result: {results[-1].attributes['STEnhance.MethodTitle']}"] = result_node
             comparisons.append(Comparison(chapter.title, degraded_sequence, results, truth, heart_centre))
         on_step(len(steps), len(steps), "report and scene")
         page = write_report(folder / "report", comparisons, "STEnhance demo", _SUBTITLE)
-        shown = {title: shown[title] for title in SHOWN}
-        comparison.open_views(host, list(shown.values()), pane_size=(480, 400))
-        panes = comparison.arrange(list(shown.values()), host.applicationLogic())
+        sequences = [shown[title] for title in SHOWN]
+        comparison.open_views(host, sequences, pane_size=(480, 400))
+        panes = comparison.arrange(sequences, host.applicationLogic())
         scene_file = scene.save_scene(folder / "scene.mrb", host.scene)
         picture = comparison.render_comparison(
-            folder / "scene.png", dict(zip(shown, panes, strict=True)), host.applicationLogic()
+            folder / "scene.png", dict(zip(SHOWN, panes, strict=True)), host.applicationLogic()
         )
     _print_table(comparisons)
     for path in (page, scene_file, picture):
@@ -86,17 +96,6 @@ _SUBTITLE = (
     "Everything on this page was computed from a procedural phantom whose truth is known at every place and moment. "
     "It shows that the line from sequence to result works; how good a method is on patients is told by the benchmark."
 )
-
-
-def _run(worker: Worker, input_node, kspace, key: str, settings: Mapping[str, Any]):
-    """Enhance a sequence of the scene; returns the node of the result."""
-    with tempfile.TemporaryDirectory(prefix="stenhance-demo-") as folder:
-        kspace_path = None
-        if kspace is not None:
-            kspace_path = Path(folder) / "kspace.npz"
-            kspace.save(kspace_path)
-        name = f"{input_node.GetName()} ({find_method(key).title})"
-        return SceneRun(worker, input_node, key, settings, name=name, kspace_path=kspace_path).wait()
 
 
 def _voxel_of(position_mm: tuple[float, float], sequence: ImageSequence) -> tuple[float, float]:

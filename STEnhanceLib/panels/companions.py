@@ -7,8 +7,7 @@ from collections.abc import Generator, Iterator
 import numpy as np
 import slicer
 
-from STEnhanceLib.comparison import LIMIT_PERCENTILE, show_signed
-from STEnhanceLib.errors import STEnhanceError
+from STEnhanceLib.comparison import LIMIT_PERCENTILE, open_difference, show_signed
 from STEnhanceLib.evaluation.alignment import frames_at, held_frames, interpolated
 from STEnhanceLib.publication import Publication
 from STEnhanceLib.scene import describe_sequence, find_sequence
@@ -80,18 +79,7 @@ class Companions:
         indices = np.arange(len(result))
         if same_moments:
             indices = np.flatnonzero(frames_at(base, result.times_ms) >= 0)
-        if not len(indices):
-            raise STEnhanceError(
-                f"{names[0]!r} and {names[1]!r} have no moment in common; expected frames at the same times. "
-                "Check the frame duration of both."
-            )
-        publication = Publication(
-            result_node,
-            result.at_times(result.times_ms[indices]),
-            " − ".join(names),
-            {"STEnhance.Difference": " minus ".join(names)},
-            share_display=False,
-        )
+        publication = open_difference(result_node, result, result.times_ms[indices], names)
         limit = 0.0
 
         def differences() -> Iterator[np.ndarray]:
