@@ -80,14 +80,14 @@ class EnhancePanel(VTKObservationMixin):
         self._timer = qt.QTimer()
         self._timer.setInterval(POLL_MS)
         self._timer.connect("timeout()", self._poll)
-        self.set_parameters(EnhanceParameterNode(logic.getParameterNode()))
+        self._take_up_parameters()
 
     # Life cycle, called by the module's widget
 
     def enter(self) -> None:
         """The module is shown."""
         if self._parameters is None:
-            self.set_parameters(EnhanceParameterNode(self._logic.getParameterNode()))
+            self._take_up_parameters()
         elif self._parameters.inputNode is None:
             self._parameters.inputNode = likely_input()
         self._update_packages()
@@ -100,7 +100,7 @@ class EnhancePanel(VTKObservationMixin):
 
     def on_scene_end_close(self, caller=None, event=None) -> None:
         """The scene is empty; start over."""
-        self.set_parameters(EnhanceParameterNode(self._logic.getParameterNode()))
+        self._take_up_parameters()
 
     def cleanup(self) -> None:
         """The module is reloaded or Slicer quits: nothing of the panel stays behind."""
@@ -168,8 +168,6 @@ class EnhancePanel(VTKObservationMixin):
         if self.preview is not None:
             self.preview.remove()
             self.preview = None
-        if not self.running:
-            self._timer.stop()
 
     def apply(self) -> None:
         """Start a run with what is chosen; what is wrong is said in the panel."""
@@ -194,6 +192,9 @@ class EnhancePanel(VTKObservationMixin):
         self._timer.start()
 
     # Parameter node: the widgets write into it, and the panel shows what it holds
+
+    def _take_up_parameters(self) -> None:
+        self.set_parameters(EnhanceParameterNode(self._logic.getParameterNode()))
 
     def set_parameters(self, parameters: EnhanceParameterNode | None) -> None:
         """Show and observe other choices, or none."""
@@ -239,9 +240,9 @@ class EnhancePanel(VTKObservationMixin):
     def _on_method_chosen(self, _row: int) -> None:
         if self._parameters is None:
             return
-        self._parameters.method = self.method.key
         self._form.show(self.method, own_settings(self._parameters, self.method.key))
         self._show_method()
+        self._parameters.method = self.method.key
 
     def _show_method(self) -> None:
         method = self.method
@@ -256,7 +257,6 @@ class EnhancePanel(VTKObservationMixin):
         for widget in (self.ui.deviceLabel, self.ui.deviceSelector):
             widget.setVisible("torch" in method.requires)
         self._update_packages()
-        self._update_plan()
 
     def _on_device_chosen(self, row: int) -> None:
         if self._parameters is not None:
@@ -284,8 +284,6 @@ class EnhancePanel(VTKObservationMixin):
 
     def _update_plan(self) -> None:
         """Say what Apply would make, or why it cannot."""
-        if self.running:
-            return
         problem, result = None, None
         if self._source is None:
             problem = _("Select an input sequence first.")
@@ -340,7 +338,6 @@ class EnhancePanel(VTKObservationMixin):
         self.ui.progressBar.maximum = self.run.count
         self.ui.progressBar.value = self.run.finished_frames
         if self.run.done:
-            self._timer.stop()
             self._show_idle()
             self._say(words.outcome(self.run), bad=self.run.error is not None)
         else:
