@@ -79,3 +79,14 @@ def described(beating_disc) -> ImageSequence:
         notes=("Assumed µ.", "Second: note := here"),
         attributes={"STEnhance.Method": "zero-fill", "free text": "line 1\nline 2 \\n with ü", "empty": ""},
     )
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """Transforms of the size that tests use are done before a second thread of torch has started."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -21,6 +21,7 @@ from STEnhanceLib.sequence import Grid, ImageSequence
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("torchkbnufft")
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 from STEnhanceLib.acquisition.cartesian import CartesianOperator, interleaved_mask  # noqa: E402
 from STEnhanceLib.acquisition.operators import conjugate_gradient, slice_operators  # noqa: E402
@@ -29,15 +30,6 @@ from STEnhanceLib.acquisition.radial import GOLDEN_ANGLE, RadialOperator, golden
 FRAMES, ROWS, COLUMNS = 3, 64, 48
 GRID = Grid((2, ROWS, COLUMNS), np.diag([1.2, 1.2, 8, 1]), 40.0 * np.arange(FRAMES))
 FULL_SPOKES = 101  # π/2 · 64: no gap between spokes is wider than a cell
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Transforms of this size are done before a second thread has started."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def cartesian(acceleration: int = 4, coils: int = 8) -> CartesianOperator:

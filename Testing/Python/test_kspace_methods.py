@@ -15,17 +15,9 @@ from STEnhanceLib.sequence import ImageSequence
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("torchkbnufft")
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 from STEnhanceLib.acquisition.operators import slice_operators  # noqa: E402
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Transforms of this size are done before a second thread has started."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
