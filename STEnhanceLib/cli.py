@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
         return added
 
     listing = command(_methods, "methods", "list the methods by task, with what they need")
-    listing.add_argument("key", nargs="?", help="show this method and its parameters")
+    listing.add_argument("key", nargs="?", help="show this method, its parameters and its models")
 
     info = command(_info, "info", "geometry, frames, times, and what had to be assumed")
     _add_input(info, "file")
@@ -76,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
         "--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter of the method; may be repeated"
     )
     enhancement.add_argument(
-        "--prior", type=Path, metavar="FILE", help="a static planning scan, for methods that use it"
+        "--prior", type=Path, metavar="FILE", help="a static planning scan, for methods that need or use it"
     )
     enhancement.add_argument("--kspace", type=Path, metavar="FILE.npz", help="the measurement, for methods that use it")
     enhancement.add_argument("--device", choices=device.CHOICES, default=device.CHOICES[0], help="where torch computes")

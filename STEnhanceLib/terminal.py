@@ -11,9 +11,12 @@ from pathlib import Path
 from rich import box
 from rich.console import Console
 from rich.logging import RichHandler
+from rich.markdown import Markdown
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from STEnhanceLib import models
+from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.evaluation.metrics import Scores
 from STEnhanceLib.methods.declaration import Method
 from STEnhanceLib.sequence import ImageSequence
@@ -84,15 +87,16 @@ def show_methods(methods: list[Method]) -> None:
             table.add_section()
             table.add_row(f"[bold]{task.value.capitalize()}[/]", "", "")
         missing = method.missing_packages()
-        needs = ", ".join([need.value for need in method.needs] + list(method.requires)) or "nothing"
+        taken = [need.value for need in method.needs] + [f"{need.value} (optional)" for need in method.uses]
+        needs = ", ".join([*taken, *method.requires]) or "nothing"
         absent = f" [red]({', '.join(missing)} not installed)[/]" if missing else ""
         table.add_row(f"  {method.key}", method.summary, needs + absent)
     out.print(table)
-    out.print("`stenhance methods KEY` shows the parameters of one.", markup=False)
+    out.print("`stenhance methods KEY` shows the parameters and models of one.", markup=False)
 
 
 def show_method(method: Method) -> None:
-    """One method with its parameters and its source."""
+    """One method with its source, its parameters, and the cards of the models that it can compute with."""
     out.print(f"[bold]{method.title}[/] ({method.key}, {method.task.value})")
     out.print(method.summary, markup=False)
     out.print(f"Source: {method.reference}", markup=False)
@@ -107,6 +111,19 @@ def show_method(method: Method) -> None:
             span = f"{'' if low is None else low} … {'' if high is None else high}".strip()
         table.add_row(field.name, str(field.default), f"{span} {limits['unit']}".strip(), limits["help"])
     out.print(table)
+    for name in models.alike(method.models):
+        _show_model(name)
+
+
+def _show_model(name: str) -> None:
+    try:
+        model = models.find_model(name)
+    except STEnhanceError as error:
+        out.print(str(error), style="red", markup=False, soft_wrap=True)
+        return
+    out.rule(f"Model {name}")
+    out.print(Markdown(model.card()))
+    out.print(f"\nIn {model.folder}", markup=False, soft_wrap=True)
 
 
 def show_scores(rows: list[tuple[str, Scores]], title: str = "Against the reference") -> None:

@@ -28,7 +28,7 @@ class Task(str, enum.Enum):
 
 
 class Need(str, enum.Enum):
-    """What a method needs beside the sequence; the names are those of the arguments of its `enhance`."""
+    """What a method needs, or uses when given, beside the sequence; named like the arguments of its `enhance`."""
 
     PRIOR = "prior"  # an ImageSequence of one frame, for example a planning scan
     KSPACE = "kspace"  # an acquisition.kspace.KSpace
@@ -55,11 +55,13 @@ class Enhancement:
         grid: where and when the result lies, known before the first frame is computed.
         frames: yields one `EnhancedFrame` per time of `grid`, in order; computing happens while iterating.
         notes: what was assumed or could not be checked, one sentence each.
+        models: names of the bundles whose networks compute it, see `models.find_model`.
     """
 
     grid: Grid
     frames: Iterator[EnhancedFrame]
     notes: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -72,11 +74,13 @@ class Method:
         task: the module that offers it.
         summary: one line that tells a radiologist when to use it.
         parameters: a frozen dataclass made of `parameter` fields.
-        enhance: `enhance(sequence, parameters, **needs) -> Enhancement`; raises STEnhanceError before the first
+        enhance: `enhance(sequence, parameters, **inputs) -> Enhancement`; raises STEnhanceError before the first
             frame when the input does not suit it.
         reference: the source paper or textbook.
-        needs: what else it takes; passed by the names of `Need`.
+        needs: what else it must be given; passed by the names of `Need`.
+        uses: what else it takes when it is given; passed by the names of `Need`, else None.
         requires: Python packages that must be installed.
+        models: names of the bundles that it may load, see `models.find_model`.
         generative: it invents content that no measurement supports, and the user is told.
         baseline: a training-free method that every table holds for comparison.
         rank: its place in menus, small numbers first.
@@ -91,11 +95,18 @@ class Method:
     enhance: Callable[..., Enhancement]
     reference: str
     needs: tuple[Need, ...] = ()
+    uses: tuple[Need, ...] = ()
     requires: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
     generative: bool = False
     baseline: bool = False
     rank: int = 100
     preview_frames: int | None = 1
+
+    @property
+    def takes(self) -> tuple[Need, ...]:
+        """What it needs, and what it uses when it is given."""
+        return self.needs + self.uses
 
     def missing_packages(self) -> tuple[str, ...]:
         """The required packages that are not installed here; empty when the method can run."""

@@ -12,6 +12,7 @@ import numpy as np
 import STEnhanceLib
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.methods.declaration import EnhancedFrame, Enhancement, Method, Need
+from STEnhanceLib.models import find_model
 from STEnhanceLib.sequence import Grid, ImageSequence
 
 UNSUPPORTED_PER_FRAME = "STEnhance.UnsupportedPerFrame"
@@ -27,22 +28,25 @@ def enhance(method: Method, sequence: ImageSequence, parameters: Any, **inputs: 
         method: see `methods.find_method`.
         sequence: stays untouched.
         parameters: see `parse_parameters`.
-        inputs: `prior` and `kspace`; what the method does not need is left aside, None counts as absent.
+        inputs: `prior` and `kspace`; what the method does not take is left aside, None counts as absent.
 
     Raises:
-        STEnhanceError: a package or an input is missing, or the method refuses the sequence.
+        STEnhanceError: a package, an input or the file of a model is missing or damaged, or the method refuses the
+            sequence.
     """
     missing = method.missing_packages()
     if missing:
         raise STEnhanceError(
-            f"{method.key} needs {' and '.join(missing)}, not installed here; install with `pip install {missing[0]}`, "
-            "or pick a method that needs less (`stenhance methods` lists them)."
+            f"{method.key} needs {' and '.join(missing)}, not installed here; install with "
+            f"`pip install {' '.join(missing)}`, or pick a method that needs less (`stenhance methods` lists them)."
         )
-    needs = {need.value: inputs.get(need.value) for need in method.needs}
-    for name, given in needs.items():
-        if given is None:
+    taken = {need.value: inputs.get(need.value) for need in method.takes}
+    for name in (need.value for need in method.needs):
+        if taken[name] is None:
             raise STEnhanceError(f"{method.key} needs a {name} beside the images and got none: add --{name} FILE.")
-    started = method.enhance(sequence, parameters, **needs)
+    started = method.enhance(sequence, parameters, **taken)
+    for name in started.models:
+        find_model(name).checked_weights()
     return dataclasses.replace(started, frames=_watched(method, started))
 
 
@@ -60,6 +64,8 @@ def provenance(method: Method, parameters: Any, sequence: ImageSequence, enhance
         "STEnhance.Notice": NOT_FOR_CLINICAL_USE,
         "STEnhance.Input": sequence.name,
     }
+    if enhancement.models:
+        made["STEnhance.Model"] = "; ".join(find_model(name).identity() for name in enhancement.models)
     if sequence.attributes.get(GENERATED_FRAMES, "0 of").startswith("0 of"):  # else nobody knows which they were
         made[GENERATED_FRAMES] = generated_text(~at_moments(enhancement.grid.times_ms, sequence.times_ms))
     return made
@@ -86,13 +92,16 @@ def expected_result(method: Method, grid: Grid, parameters: Any) -> Grid:
     A method that works on k-space keeps the grid.
 
     Raises:
-        STEnhanceError: the method refuses such a sequence.
+        STEnhanceError: the method refuses such a sequence, or a model of its is not there.
     """
     if Need.KSPACE in method.needs:
         return grid
     blank = np.broadcast_to(np.float32(0), (len(grid), *grid.shape))
     sequence = ImageSequence(blank, grid.ijk_to_ras, grid.times_ms, grid.periodic)
-    return method.enhance(sequence, parameters, **{need.value: None for need in method.needs}).grid
+    started = method.enhance(sequence, parameters, **{need.value: None for need in method.takes})
+    for name in started.models:
+        find_model(name)
+    return started.grid
 
 
 def enhance_all(
