@@ -14,7 +14,7 @@ from STEnhanceLib.methods import Method
 
 logger = logging.getLogger(__name__)
 
-REQUIREMENTS = {"torchkbnufft": "torchkbnufft>=1.5"}
+REQUIREMENTS = {"safetensors": "safetensors>=0.4", "torchkbnufft": "torchkbnufft>=1.5"}
 
 
 def missing_for(methods: Iterable[Method]) -> tuple[str, ...]:
