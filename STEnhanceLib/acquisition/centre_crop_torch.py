@@ -1,0 +1,46 @@
+"""The k-space centre crop for tensors, with gradients: the same operators as `centre_crop`, as one small matrix per axis.
+
+For the matrices of a cine a product with such a matrix is faster than two Fourier transforms, and it treats odd sizes,
+whole factors and any others alike.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import torch
+
+from STEnhanceLib.acquisition import centre_crop
+
+
+def resample(images: torch.Tensor, shape_ji: tuple[int, int]) -> torch.Tensor:
+    """(..., J, I) float32 → (..., J', I'): `centre_crop.crop` along axes that shrink, `zero_fill` along those that grow."""
+    (old_j, old_i), (new_j, new_i) = images.shape[-2:], shape_ji
+    along_j = functools.partial(_along_j, size=new_j)
+    along_i = functools.partial(_along_i, size=new_i)
+    # The axis that shrinks most goes first: the other one then has less to do.
+    first, second = (along_j, along_i) if new_j * old_i <= new_i * old_j else (along_i, along_j)
+    return second(first(images))
+
+
+def replace_centre(images: torch.Tensor, measured: torch.Tensor) -> torch.Tensor:
+    """Hard data consistency: the (..., J, I) image nearest to `images` whose centre crop is `measured` (..., J', I')."""
+    return images + resample(measured - resample(images, measured.shape[-2:]), images.shape[-2:])
+
+
+def _along_j(images: torch.Tensor, size: int) -> torch.Tensor:
+    return images if images.shape[-2] == size else _matrix(images.shape[-2], size, images.device) @ images
+
+
+def _along_i(images: torch.Tensor, size: int) -> torch.Tensor:
+    return images if images.shape[-1] == size else images @ _matrix(images.shape[-1], size, images.device).T
+
+
+@functools.lru_cache(maxsize=128)
+def _matrix(old: int, new: int, device: torch.device) -> torch.Tensor:
+    """(new, old) float32: what the operator of one axis does to each unit vector."""
+    shape_ji = (new, old)
+    unit = np.eye(old)
+    matrix = centre_crop.crop(unit, shape_ji) if new < old else centre_crop.zero_fill(unit, shape_ji)
+    return torch.from_numpy(matrix.astype(np.float32)).to(device)

@@ -1,0 +1,1 @@
+"""One file per model with one `RECIPE`."""
