@@ -38,7 +38,7 @@ def write_card(metadata: Mapping[str, Any]) -> str:
         "## Copyright",
         f"{metadata['copyright']} Licence: {metadata['licence']}.",
     ]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(parts).replace("<", "\\<") + "\n"  # what looks like HTML is text, in every viewer
 
 
 def _listed(entries: Mapping[str, Any]) -> str:

@@ -27,6 +27,7 @@ from STEnhanceLib.panels.input_section import (
 )
 from STEnhanceLib.panels.memory import free_memory
 from STEnhanceLib.panels.method_selector import MethodSelector
+from STEnhanceLib.panels.model_card import ModelCards
 from STEnhanceLib.panels.parameter_form import ParameterForm
 from STEnhanceLib.panels.parameter_node import EnhanceParameterNode, own_settings, remember_settings
 from STEnhanceLib.panels.preview import Preview
@@ -74,6 +75,7 @@ class EnhancePanel(VTKObservationMixin):
         for name, label in zip(device.CHOICES, (_("automatic"), _("CPU"), _("NVIDIA GPU (CUDA)")), strict=True):
             self.ui.deviceSelector.addItem(label, name)
         self._methods = MethodSelector(self.ui.methodSelector, task)
+        self._models = ModelCards(self.ui.modelsLabel, self.ui.modelCardBrowser)
         self.compare = ComparePanel(self.ui.comparePlace.layout())
         widget.setMRMLScene(slicer.mrmlScene)
         self._connect()
@@ -247,13 +249,16 @@ class EnhancePanel(VTKObservationMixin):
     def _show_method(self) -> None:
         method = self.method
         self.ui.methodSummaryLabel.text = words.method_card(method)
+        self._models.show(method)
         for need, widgets in (
             (Need.PRIOR, (self.ui.priorLabel, self.ui.priorSelector)),
             (Need.KSPACE, (self.ui.kspaceLabel, self.ui.kspaceSelector)),
         ):
             for widget in widgets:
-                widget.setVisible(need in method.needs)
-        self.ui.needsWidget.setVisible(bool(method.needs))
+                widget.setVisible(need in method.takes)
+        optional = Need.PRIOR in method.uses
+        self.ui.priorLabel.text = _("Planning scan (optional):") if optional else _("Planning scan:")
+        self.ui.needsWidget.setVisible(bool(method.takes))
         for widget in (self.ui.deviceLabel, self.ui.deviceSelector):
             widget.setVisible("torch" in method.requires)
         self._update_packages()
@@ -301,13 +306,14 @@ class EnhancePanel(VTKObservationMixin):
         self._say(problem or "", bad=False)
 
     def _prior(self):
-        volume = self._parameters.priorVolume if Need.PRIOR in self.method.needs else None
+        volume = self._parameters.priorVolume if Need.PRIOR in self.method.takes else None
         return volume and scene.read_volume(volume)
 
     def _kspace_path(self) -> Path | None:
-        if Need.KSPACE not in self.method.needs:
-            return None
         path = Path(self.ui.kspaceSelector.currentPath)
+        optional = Need.KSPACE not in self.method.needs and not self.ui.kspaceSelector.currentPath
+        if Need.KSPACE not in self.method.takes or optional:
+            return None
         if not path.is_file():
             raise STEnhanceError(_("This method works on the measurement: choose its k-space file (.npz)."))
         return path

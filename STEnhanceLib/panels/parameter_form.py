@@ -72,7 +72,7 @@ def _field_for(field: dataclasses.Field, wanted: Any, on_change: Callable[[], No
         return _whole_number(field.metadata, on_change)
     if kind is float and type(None) not in kinds:
         return _number(field.metadata, on_change)
-    return _text(field.metadata, on_change)
+    return _text(field.metadata, None if type(None) in kinds else "", on_change)
 
 
 def _choice(choices, on_change) -> _Field:
@@ -106,12 +106,12 @@ def _number(limits: Mapping[str, Any], on_change) -> _Field:
     return _Field(box, lambda: box.value, lambda value: box.setValue(float(value)))
 
 
-def _text(limits: Mapping[str, Any], on_change) -> _Field:
+def _text(limits: Mapping[str, Any], unset: str | None, on_change) -> _Field:
     edit = qt.QLineEdit()
     edit.placeholderText = _("not set") + (f" ({limits['unit']})" if limits["unit"] else "")
     edit.connect("textChanged(QString)", lambda _text: on_change())
     return _Field(
-        edit, lambda: edit.text.strip() or None, lambda value: edit.setText("" if value is None else str(value))
+        edit, lambda: edit.text.strip() or unset, lambda value: edit.setText("" if value is None else str(value))
     )
 
 

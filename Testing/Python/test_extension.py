@@ -112,6 +112,19 @@ def test_every_file_of_the_library_is_packaged():
             assert any(fnmatch(path.name, pattern) for pattern in patterns), f"{path} would be missing in Slicer"
 
 
+def test_models_are_packaged_for_slicer_and_for_pip(tmp_path):
+    tomllib = pytest.importorskip("tomllib", reason="Python 3.10 cannot read pyproject.toml")
+    for_slicer = re.findall(r"^\s+(\*\.\w+)$", cmake(LIBRARY), re.MULTILINE)
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+    for_pip = settings["package-data"]["STEnhanceLib"]
+    files = ("configs/metadata.json", "models/model.safetensors", "docs/README.md")
+    for path in (tmp_path / "Resources" / "Models" / "edsr-x4" / file for file in files):
+        path.parent.mkdir(parents=True)
+        path.touch()
+        assert any(fnmatch(path.name, pattern) for pattern in for_slicer), path
+        assert any(path in tmp_path.glob(pattern) for pattern in for_pip), path
+
+
 @pytest.mark.parametrize("module", MODULES)
 def test_a_module_file_is_thin(module):
     path = ROOT / "STEnhance" / module / f"{module}.py"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import io
 import json
@@ -10,68 +9,22 @@ import pickle
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from learned import CONFIGURATION, DESCRIPTION, LEARNED, NAME, Choice, save_tiny, tiny
 
 from STEnhanceLib import models, networks
 from STEnhanceLib.errors import STEnhanceError
-from STEnhanceLib.methods import EnhancedFrame, Enhancement, Method, Need, Task, all_methods
-from STEnhanceLib.methods.declaration import parameter
+from STEnhanceLib.jobs import Failed, Planned, Worker
+from STEnhanceLib.methods import all_methods
 from STEnhanceLib.methods.run import enhance, enhance_all, expected_result
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("safetensors")
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-NAME, CONFIGURATION = "tiny-x2", {"scale": 2, "blocks": 1, "features": 4}
-DESCRIPTION = {
-    "version": "1.2",
-    "title": "A tiny EDSR",
-    "task": "super-resolution",
-    "intended_use": "Shows what a bundle is; its weights were never trained.",
-    "network_data_format": {
-        "inputs": "(B, 1, h, w) magnitude",
-        "outputs": "(B, 1, 2h, 2w)",
-        "intensity": "divided by the 99.9th percentile",
-        "grid": "first samples coincide",
-    },
-    "training": {
-        "recipe": "none",
-        "data": "no data at all",
-        "data_licence": "CC0-1.0",
-        "held_out_cases": ["somebody"],
-        "steps": 0,
-        "seed": 5,
-        "device": "CPU",
-        "minutes": 0.0,
-        "validation": {"psnr": 30.1234},
-    },
-    "scores": [],
-    "limits": ["It was never trained."],
-    "citation": "Nobody: On nothing. 2026.",
-    "copyright": "Copyright 2026 the authors of STEnhance.",
-    "licence": "Apache-2.0",
-}
 SHIPPED = sorted(path.parents[1].name for path in models.SHIPPED.glob("*/configs/metadata.json"))
-
-
-@pytest.fixture
-def bundle(tmp_path, monkeypatch):
-    """The folder of a bundle among the user's models."""
-    folder = tmp_path / "own models" / NAME
-    save_tiny(folder)
-    monkeypatch.setenv(models.VARIABLE, str(folder.parent))
-    monkeypatch.setattr(models, "_loaded", {})  # as in a fresh process
-    return folder
-
-
-def tiny() -> torch.nn.Module:
-    torch.manual_seed(5)
-    return networks.build("edsr", CONFIGURATION)
-
-
-def save_tiny(folder, **described):
-    return models.save(folder, tiny(), folder.name, "edsr", CONFIGURATION, DESCRIPTION | described)
 
 
 def weight_file(folder):
@@ -368,45 +321,6 @@ print(*{{"torch", "safetensors", "SimpleITK", "scipy", "pydicom", "matplotlib"}}
 # Methods that compute with models
 
 
-@dataclasses.dataclass(frozen=True)
-class Choice:
-    model: str = parameter("", "Name of another model to compute with.")
-
-
-def learned(sequence, choice, prior):
-    """Multiplies with a number that it takes from its model, and notes what it was given."""
-    name = choice.model or NAME
-
-    def frames():
-        network = models.load(name)
-        for frame in sequence.frames:
-            yield EnhancedFrame(frame * float(network.head.bias[0]), float("nan"))
-
-    given = "without a prior" if prior is None else f"prior of {len(prior)} frame"
-    return Enhancement(sequence.grid, frames(), (given,), models=(name,))
-
-
-LEARNED = Method(
-    key="test-learned",
-    title="Learned",
-    task=Task.SUPER_RESOLUTION,
-    summary="Takes a prior where there is one.",
-    parameters=Choice,
-    enhance=learned,
-    reference="none",
-    uses=(Need.PRIOR,),
-    requires=("torch", "safetensors"),
-    models=(NAME,),
-)
-
-
-@pytest.fixture
-def learned_method(monkeypatch):
-    """The method above among those that a user can pick."""
-    monkeypatch.setitem(all_methods(), LEARNED.key, LEARNED)
-    return LEARNED
-
-
 def test_a_prior_that_is_optional_is_passed_when_given(bundle, beating_disc):
     parameters = Choice()
     assert enhance(LEARNED, beating_disc, parameters).notes == ("without a prior",)
@@ -480,12 +394,24 @@ def test_the_command_passes_an_optional_prior_and_says_what_is_broken(
     assert not result.exists()
 
 
+def test_a_worker_finds_the_models_of_the_user_and_says_what_is_broken(bundle, beating_disc):
+    with Worker(script=(str(Path(__file__).with_name("worker_of_test_jobs.py")),)) as worker:
+        events = list(worker.submit(LEARNED.key, {}, beating_disc, prior=beating_disc.with_frames([0])))
+        assert events[0].notes == ("prior of 1 frame",)
+        assert events[0].attributes["STEnhance.Model"] == models.find_model(NAME).identity()
+        flip_a_byte(bundle)
+        events = list(worker.submit(LEARNED.key, {}, beating_disc))
+    assert not any(isinstance(event, Planned) for event in events), "the scene is never touched"
+    assert isinstance(events[-1], Failed) and "damaged or altered" in events[-1].message
+
+
 # The models that come with STEnhance
 
 
 def test_every_model_that_a_method_names_is_shipped():
     named = {name for method in all_methods().values() for name in method.models}
     assert named <= set(SHIPPED)
+    assert {path.name for path in models.SHIPPED.glob("*")} == set(SHIPPED), "nothing else lies there"
 
 
 @pytest.mark.parametrize("name", SHIPPED)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+
+from STEnhanceLib.methods import all_methods
 
 pytest.importorskip("PySide6")
 pytest.importorskip("slicer")
@@ -16,6 +19,15 @@ def packages(host):
     from STEnhanceLib.panels import packages
 
     return packages
+
+
+def test_slicer_installs_the_versions_that_pip_installs(packages):
+    tomllib = pytest.importorskip("tomllib", reason="Python 3.10 cannot read pyproject.toml")
+    text = (Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8")
+    with_torch = tomllib.loads(text)["project"]["optional-dependencies"]["torch"]
+    assert set(packages.REQUIREMENTS.values()) | {"torch>=2.4"} == set(with_torch)
+    required = {name for method in all_methods().values() for name in method.requires}
+    assert required <= packages.REQUIREMENTS.keys() | {"torch", "SimpleITK"}, "SimpleITK comes with Slicer"
 
 
 def test_a_declined_install_is_no_error(host, packages, caplog):

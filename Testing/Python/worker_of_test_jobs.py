@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from learned import LEARNED
 
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.jobs import worker
@@ -80,6 +81,8 @@ all_methods()["test-look"] = Method(
     reference="none",
     needs=(Need.PRIOR, Need.KSPACE),
 )
+
+all_methods()[LEARNED.key] = LEARNED
 
 if __name__ == "__main__":
     worker.main(Path(sys.argv[1]))
