@@ -68,10 +68,11 @@ def find_model(name: str, network: str | None = None) -> Model:
 
 
 def alike(names: Iterable[str]) -> list[str]:
-    """These models, then all others of the same architectures, which could take their places."""
+    """These models, then all others of the same task and architecture as one of them, which could take its place."""
     models, names = all_models(), list(names)
-    kinds = {models[name].architecture["network"] for name in names if name in models}
-    return names + [name for name in models if name not in names and models[name].architecture["network"] in kinds]
+    kinds = {name: (model.metadata["task"], model.architecture["network"]) for name, model in models.items()}
+    wanted = {kinds[name] for name in names if name in kinds}
+    return names + [name for name in models if name not in names and kinds[name] in wanted]
 
 
 def load(name: str, device: str = "cpu"):

@@ -291,6 +291,7 @@ def test_a_model_of_the_user_counts_before_the_shipped_one_of_its_name(bundle, t
     monkeypatch.setattr(models, "SHIPPED", tmp_path / "shipped")
     save_tiny(tmp_path / "shipped" / NAME, version="0.9")
     save_tiny(tmp_path / "shipped" / "only-shipped")
+    save_tiny(tmp_path / "shipped" / "for-something-else", task="training")
     assert models.find_model(NAME).folder == bundle
     assert models.find_model("only-shipped").folder == tmp_path / "shipped" / "only-shipped"
     assert models.alike([NAME]) == [NAME, "only-shipped"]
