@@ -37,10 +37,11 @@ lint: .venv/ready
 
 benchmark: .venv/ready
 	@test -n "$(STENHANCE_DATA)" || { echo "Set STENHANCE_DATA to a folder with cine/*.nii.gz first."; exit 1; }
-	.venv/bin/stenhance benchmark s4,t2,t4,t6,r13 --data $(STENHANCE_DATA)/cine --methods baselines --json benchmark.json
+	.venv/bin/stenhance benchmark s2,s4,k10,k6,k4,z4,t2,t4,t6,r13 --data $(STENHANCE_DATA)/cine --methods all \
+	  --json benchmark.json --curves benchmark-curves
 
 clean:
-	rm -rf .venv demo Testing/output
+	rm -rf .venv demo Testing/output benchmark.json benchmark-curves
 
 .venv/ready: pyproject.toml
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 10))" || \

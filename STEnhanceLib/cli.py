@@ -92,10 +92,19 @@ def _parser() -> argparse.ArgumentParser:
     benchmark = command(_benchmark, "benchmark", "measure methods on real cines by the strict protocols")
     benchmark.add_argument("protocols", metavar="PROTOCOL[,PROTOCOL…]", help="s2, s4, k10, z4, r13, c8, t2, t4, t6 …")
     benchmark.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of 4D files")
-    benchmark.add_argument("--methods", default="baselines", help="keys with commas, `baselines` or `all`")
+    benchmark.add_argument(
+        "--methods",
+        default="baselines",
+        help="keys with commas, `baselines` or `all`; settings in brackets, quoted: 'KEY[NAME=VALUE;NAME=VALUE]'; "
+        "prior=none there withholds the prior of k10, k6 and k4",
+    )
     benchmark.add_argument("--cases", help="file stems with commas; all of the folder by default")
     benchmark.add_argument("--slices", type=int, metavar="N", help="only the N middle slices of every stack")
     benchmark.add_argument("--json", type=Path, metavar="FILE", help="write the records")
+    benchmark.add_argument("--curves", type=Path, metavar="DIR", help="write the PSNR of every frame as PNG and JSON")
+    benchmark.add_argument(
+        "--stream", action="store_true", help="clock real-time use on the middle slice: frames per second and latency"
+    )
 
     demo = command(_demo, "demo", "the main job, end to end, on a sequence it makes itself")
     demo.add_argument("--out", type=Path, default=Path("demo"), metavar="DIR")
@@ -239,22 +248,34 @@ def _report(folder: Path, before, after, reference) -> None:
 
 
 def _benchmark(options: argparse.Namespace) -> None:
-    from STEnhanceLib.evaluation import benchmark
+    from STEnhanceLib.evaluation import benchmark, drift, streaming
+    from STEnhanceLib.evaluation.contestants import split_words
 
     _refuse_overwriting(list(options.data.glob("*")), [options.json])
+    if options.stream and options.curves:
+        raise STEnhanceError("--stream scores nothing, so --curves has nothing to draw; leave one of them out.")
+    if options.curves:
+        options.curves.mkdir(parents=True, exist_ok=True)  # rather refused now than after hours
+    asked = {
+        "protocols": options.protocols.split(","),
+        "data_dir": options.data,
+        "methods": split_words(options.methods),
+        "slices": options.slices,
+        "cases": options.cases.split(",") if options.cases else None,
+    }
+    curves: list[drift.Curve] = []
     with terminal.steps_progress("Benchmark") as on_step:
-        records = benchmark.run(
-            options.protocols.split(","),
-            options.data,
-            options.methods.split(","),
-            slices=options.slices,
-            cases=options.cases.split(",") if options.cases else None,
-            on_step=on_step,
-        )
-    print(benchmark.to_markdown(records))
+        if options.stream:
+            records = streaming.run(**asked, on_step=on_step)
+        else:
+            records = benchmark.run(**asked, on_step=on_step, on_curve=curves.append)
+    print(streaming.to_markdown(records) if options.stream else benchmark.to_markdown(records))
     if options.json:
         benchmark.write_json(records, options.json)
         terminal.say_written(options.json)
+    if options.curves:
+        for path in drift.write_curves(curves, options.curves):
+            terminal.say_written(path)
 
 
 def _demo(options: argparse.Namespace) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -15,10 +14,14 @@ import STEnhanceLib
 from STEnhanceLib import files
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.evaluation import metrics
-from STEnhanceLib.evaluation.measured_run import measured_run
-from STEnhanceLib.evaluation.protocols import Protocol, Trial, find_protocol, middle_slices
+from STEnhanceLib.evaluation.cases import Case, find_cases
+from STEnhanceLib.evaluation.contestants import BASELINES, Contestant, contestants
+from STEnhanceLib.evaluation.drift import Curve
+from STEnhanceLib.evaluation.measured_run import MeasuredRun, measured_run
+from STEnhanceLib.evaluation.protocols import Protocol, Trial, find_protocol
 from STEnhanceLib.evaluation.records import Record, to_markdown, write_json
-from STEnhanceLib.methods import Method, Task, all_methods, find_method
+from STEnhanceLib.evaluation.residual import kspace_residual
+from STEnhanceLib.methods import Task
 from STEnhanceLib.sequence import ImageSequence
 
 __all__ = ["CUBIC_ALONG_SLICES", "TRAP", "Record", "run", "to_markdown", "write_json"]
@@ -27,14 +30,19 @@ logger = logging.getLogger(__name__)
 
 TRAP = "bicubic-half-pixel (trap)"
 CUBIC_ALONG_SLICES = "cubic along slices"
-BASELINES, ALL = "baselines", "all"
-ENDINGS = (".seq.nrrd", ".nrrd", ".nii.gz", ".nii")
 
 
-class _Case(NamedTuple):
-    name: str
-    path: Path
-    facts: dict[str, Any]  # of cine.json
+def _ignore(_curve: Curve) -> None:
+    """Nobody asked for curves."""
+
+
+class _Contest(NamedTuple):
+    """What all contestants of one protocol on one case share."""
+
+    trial: Trial
+    case: Case
+    scale: float  # the intensity of the whole good sequence that counts as 1
+    on_curve: Callable[[Curve], None]
 
 
 def run(
@@ -45,119 +53,105 @@ def run(
     slices: int | None = None,
     cases: Sequence[str] | None = None,
     on_step: Callable[[int, int, str], None] = lambda done, total, now: None,
+    on_curve: Callable[[Curve], None] = _ignore,
 ) -> list[Record]:
     """Measure methods on real sequences. One that fails leaves a record that says why, and the others go on.
 
     Args:
         protocols: keys, see `protocols.PROTOCOLS`.
         data_dir: folder of 4D files; its `cine.json`, if any, gives `heart_centre_xy` and `end_systole_frame` by stem.
-        methods: keys, `baselines` or `all`. The baselines of a protocol's task always run; methods of other tasks are
-            left out.
+        methods: keys, with settings or without, `baselines` or `all`; see `contestants`. The baselines of a protocol's
+            task always run; methods of other tasks are left out.
         slices: only the middle ones, so many; by default what the protocol says.
         cases: file stems; by default all.
         on_step: called with the number of finished runs, their total, and what runs now.
+        on_curve: called with the scores of every frame of a finished run.
 
     Returns:
         records in the order of `protocols`, then of cases, then as menus show methods.
 
     Raises:
-        STEnhanceError: unknown protocol, method or case, or no data.
+        STEnhanceError: unknown protocol, method, parameter or case, or no data.
     """
     chosen = [find_protocol(key) for key in dict.fromkeys(protocols)]
-    contestants = {task: _contestants(task, methods) for task in Task}
-    found = _find_cases(Path(data_dir), cases)
-    total = len(found) * sum(len(contestants[protocol.task]) for protocol in chosen)
+    entered = {task: contestants(task, methods) for task in Task}
+    found = find_cases(Path(data_dir), cases)
+    total = len(found) * sum(len(entered[protocol.task]) for protocol in chosen)
     records: list[Record] = []
     done = 0
     for case in found:
         good, fault = _or_fault(files.read, case.path)
         scale = metrics.intensity_scale(good) if good else 0.0
         for protocol in chosen:
-            trial, fault = _or_fault(_spoil, protocol, good, case, slices) if good else (None, fault)
-            for method in contestants[protocol.task]:
-                on_step(done, total, f"{protocol.key} {case.name} {method.key}")
-                label = " + ".join([method.key, *(key for key, _ in trial.follow_up)]) if trial else method.key
+            trial, fault = _or_fault(case.spoil, protocol, good, slices) if good else (None, fault)
+            contest = _Contest(trial, case, scale, on_curve) if trial else None
+            for contestant in entered[protocol.task]:
+                on_step(done, total, f"{protocol.key} {case.name} {contestant.label}")
+                label = contestant.row_label(trial) if trial else contestant.label
                 row = Record(protocol.key, case.name, label, version=STEnhanceLib.__version__)
-                records.append(_compete(row, method, trial, case, scale) if trial else replace(row, error=fault))
+                records.append(_compete(row, contestant, contest) if contest else replace(row, error=fault))
                 done += 1
-            if trial:
-                records += _reference_rows(protocol, trial, case, scale)
+            if contest:
+                records += _reference_rows(protocol, contest)
     on_step(done, total, "done")
     return sorted(records, key=lambda record: [protocol.key for protocol in chosen].index(record.protocol))
 
 
-def _contestants(task: Task, words: Sequence[str]) -> list[Method]:
-    """The baselines of a task and whatever else was asked for, in the order of menus."""
-    wanted = {find_method(word).key for word in words if word not in (BASELINES, ALL)}
-    return [
-        method
-        for method in all_methods().values()
-        if method.task is task and (method.baseline or method.key in wanted or ALL in words)
-    ]
+def _compete(row: Record, contestant: Contestant, contest: _Contest) -> Record:
+    trial = contest.trial
 
+    def measured() -> MeasuredRun:
+        steps = contestant.steps(row.protocol, trial)
+        return measured_run(steps, trial.degraded, contestant.inputs(trial))
 
-def _find_cases(folder: Path, names: Sequence[str] | None) -> list[_Case]:
-    paths = {}
-    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-        ending = next((ending for ending in ENDINGS if path.name.lower().endswith(ending)), None)
-        if ending:
-            paths[path.name[: -len(ending)]] = path
-    if not paths:
-        raise STEnhanceError(f"{folder} holds no 4D file; expected a folder with files ending in {', '.join(ENDINGS)}.")
-    missing = [name for name in names or () if name not in paths]
-    if missing:
-        raise STEnhanceError(f"There is no case {missing[0]!r} in {folder}; there are: {', '.join(paths)}.")
-    facts = _read_facts(folder / "cine.json")
-    return [_Case(name, path, facts.get(name, {})) for name, path in paths.items() if not names or name in names]
-
-
-def _read_facts(path: Path) -> dict[str, dict[str, Any]]:
-    if not path.exists():
-        return {}
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise STEnhanceError(f"{path} is not valid JSON ({error}); correct it or remove it.") from None
-    if not isinstance(facts, dict) or not all(isinstance(of_case, dict) for of_case in facts.values()):
-        raise STEnhanceError(f"{path} was expected to hold one object per file stem, with heart_centre_xy in it.")
-    return facts
-
-
-def _spoil(protocol: Protocol, good: ImageSequence, case: _Case, slices: int | None) -> Trial:
-    part = middle_slices(good, slices or protocol.middle_slices)
-    return protocol.trial(part, case.facts.get("end_systole_frame"))
-
-
-def _compete(row: Record, method: Method, trial: Trial, case: _Case, scale: float) -> Record:
-    steps = [(method.key, trial.settings), *trial.follow_up]
-    run, fault = _or_fault(measured_run, steps, trial.degraded, trial.inputs)
+    run, fault = _or_fault(measured)
     if run is None:
         return replace(row, error=fault, notes=trial.notes)
-    scored = _scored(row, run.result, trial, case, scale)
-    return replace(scored, seconds_per_frame=run.seconds / len(run.result), peak_mb=run.peak_mb)
+    seconds_per_frame = run.seconds / len(run.result)
+    return replace(
+        _scored(row, run.result, contest),
+        seconds_per_frame=seconds_per_frame,
+        peak_mb=run.peak_mb,
+        first_frame_ms=run.first_frame_ms,
+        first_run_seconds=run.first_seconds,
+        ms_per_slice=1000 * seconds_per_frame / run.result.grid.shape[0],
+        gflop_per_frame=run.gflop_per_frame,
+    )
 
 
-def _scored(row: Record, result: ImageSequence, trial: Trial, case: _Case, scale: float) -> Record:
+def _scored(row: Record, result: ImageSequence, contest: _Contest) -> Record:
+    trial, centre = contest.trial, contest.case.facts.get("heart_centre_xy")
+
     def measured() -> Record:
-        centre, shape = case.facts.get("heart_centre_xy"), trial.reference.grid.shape
+        shape = trial.reference.grid.shape
         box = metrics.heart_box(centre, shape) if centre else None
-        scores = metrics.score(result, trial.reference, box, trial.scored, scale)
+        scores = metrics.score(result, trial.reference, box, trial.scored, contest.scale)
+        contest.on_curve(Curve.of(row, trial.reference.times_ms, scores))
         heart = scores.box.means() if scores.box else {"psnr": float("nan"), "ssim": float("nan")}
-        extent = {"slices": shape[0], "frames": len(trial.scored)}
-        return replace(row, **scores.whole.means(), roi_psnr=heart["psnr"], roi_ssim=heart["ssim"], **extent)
+        return replace(
+            row,
+            **scores.whole.means(),
+            roi_psnr=heart["psnr"],
+            roi_ssim=heart["ssim"],
+            kspace_residual=kspace_residual(result, trial.degraded) if trial.centre_crop else float("nan"),
+            slices=shape[0],
+            frames=len(trial.scored),
+        )
 
     record, fault = _or_fault(measured)
     return replace(record or replace(row, error=fault), notes=trial.notes)
 
 
-def _reference_rows(protocol: Protocol, trial: Trial, case: _Case, scale: float) -> list[Record]:
+def _reference_rows(protocol: Protocol, contest: _Contest) -> list[Record]:
     """Rows that no user can pick: what a wrong grid costs, and plain interpolation where no method exists yet."""
     if protocol.task is not Task.SUPER_RESOLUTION:
         return []
+    trial = contest.trial
     across_slices = trial.degraded.grid.shape[0] != trial.reference.grid.shape[0]
-    row = Record(protocol.key, case.name, CUBIC_ALONG_SLICES if across_slices else TRAP)
+    label = CUBIC_ALONG_SLICES if across_slices else TRAP
+    row = Record(protocol.key, contest.case.name, label, version=STEnhanceLib.__version__)
     result = cubic(trial.degraded, trial.reference, half_pixel=not across_slices)
-    return [_scored(replace(row, version=STEnhanceLib.__version__), result, trial, case, scale)]
+    return [_scored(row, result, contest._replace(on_curve=_ignore))]
 
 
 def cubic(low: ImageSequence, onto: ImageSequence, half_pixel: bool) -> ImageSequence:

@@ -1,11 +1,11 @@
-"""Runs methods in a process of their own, to measure what they alone cost in time and memory."""
+"""Runs methods in a process of their own, to measure what they alone cost in time, arithmetic and memory."""
 
 from __future__ import annotations
 
 import importlib
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
@@ -15,25 +15,36 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from STEnhanceLib.errors import STEnhanceError
-from STEnhanceLib.methods import find_method, parse_parameters
+from STEnhanceLib.methods import Method, parse_parameters
 from STEnhanceLib.methods.run import enhance_all
 from STEnhanceLib.sequence import Grid, ImageSequence
 
-Step = tuple[str, Mapping[str, Any]]  # the key of a method, and its settings
+Step = tuple[Method, Mapping[str, Any]]  # a method, and its settings
+
+SHORT_S = 20.0  # runs below are repeated warm; loading of weights and warming up matter little above
+COUNTED_FRAMES = 3  # so that each has the two neighbours that a method may look at
 
 
 class MeasuredRun(NamedTuple):
-    """A result and its price.
+    """A result and its price. The packages that methods require were imported before any clock started.
 
     Attributes:
         result: of the last step.
-        seconds: computing time of all steps; libraries were imported before the clock started.
-        peak_mb: most memory that the process held at any moment of the computation, in 10⁶ bytes: Python, libraries,
+        seconds: computing time of all steps in a process that has done the same before; where that took more than
+            `SHORT_S`, of the first run itself.
+        first_seconds: computing time in the fresh process, loading of weights included.
+        first_frame_ms: from the start of the fresh run until the first frame of the result.
+        gflop_per_frame: 10⁹ floating-point operations in convolutions and matrix products of torch, a multiply-add
+            being two, counted on three frames (on all where three are refused and the run is short); NaN where none.
+        peak_mb: most memory that the process held at any moment of the first run, in 10⁶ bytes: Python, libraries,
             input and result included. NaN where the system does not tell.
     """
 
     result: ImageSequence
     seconds: float
+    first_seconds: float
+    first_frame_ms: float
+    gflop_per_frame: float
     peak_mb: float
 
 
@@ -48,30 +59,83 @@ def measured_run(steps: Sequence[Step], sequence: ImageSequence, inputs: Mapping
     Raises:
         STEnhanceError: a method refused or failed, or its process died, for example because memory ran out.
     """
+    run = in_own_process(_measure_and_pack, steps, sequence, inputs)
+    return run._replace(result=_unpack(run.result))
+
+
+def measure(steps: Sequence[Step], sequence: ImageSequence, inputs: Mapping[str, Any]) -> MeasuredRun:
+    """As `measured_run`, in this process: its memory counts, and what it has loaded already is not loaded again."""
+    _forget_peak()
+    result, first = timed(steps, sequence, inputs)
+    peak_mb, short = _peak_mb(), first[-1] < SHORT_S
+    seconds = timed(steps, sequence, inputs)[1][-1] if short else first[-1]
+    few = sequence.with_frames(range(min(COUNTED_FRAMES, len(sequence))))
+    gflop = gflop_per_frame(steps, [few, sequence] if short else [few], inputs)
+    return MeasuredRun(result, float(seconds), float(first[-1]), 1000 * float(first[0]), gflop, peak_mb)
+
+
+def in_own_process(function: Callable, steps: Sequence[Step], sequence: ImageSequence, inputs: Mapping[str, Any]):
+    """What `function(steps, sequence, inputs)` returns in a fresh process, which has imported what the methods require.
+
+    Raises:
+        STEnhanceError: a method refused or failed, or the process died.
+    """
+    key = steps[0][0].key
     packed = {name: _pack(given) for name, given in inputs.items()}
     try:
         # Spawned, not forked: a forked process would start with the memory of this one, and torch dislikes forks.
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
-            frames, grid, seconds, peak_mb = process.submit(_run, steps, _pack(sequence), packed).result()
+            return process.submit(_call, function, steps, _pack(sequence), packed).result()
     except STEnhanceError:
         raise
     except BrokenProcessPool:
-        raise STEnhanceError(f"The process of {steps[0][0]} died; memory may have run out. Use fewer slices.") from None
+        raise STEnhanceError(f"The process of {key} died; memory may have run out. Use fewer slices.") from None
     except Exception as error:
-        raise STEnhanceError(f"{steps[0][0]} failed: {type(error).__name__}: {error}") from error
-    return MeasuredRun(ImageSequence.from_frames(frames, grid), seconds, peak_mb)
+        raise STEnhanceError(f"{key} failed: {type(error).__name__}: {error}") from error
 
 
-def _run(steps: Sequence[Step], packed, inputs) -> tuple[np.ndarray, Grid, float, float]:
-    methods = [find_method(key) for key, _ in steps]
-    for package in {name for method in methods for name in method.requires if not method.missing_packages()}:
-        importlib.import_module(package)
-    sequence, inputs = _unpack(packed), {name: _unpack(given) for name, given in inputs.items()}
-    _forget_peak()
+def timed(
+    steps: Sequence[Step], sequence: ImageSequence, inputs: Mapping[str, Any]
+) -> tuple[ImageSequence, np.ndarray]:
+    """Run the steps here and now.
+
+    Returns:
+        the result, and (T,) the seconds from the start until each frame of the last step was finished.
+    """
+    moments: list[float] = []
     start = time.perf_counter()
-    for method, (_, settings) in zip(methods, steps, strict=True):
-        sequence = enhance_all(method, sequence, parse_parameters(method, settings), **inputs)
-    return sequence.frames, sequence.grid, time.perf_counter() - start, _peak_mb()
+    for method, settings in steps:
+        moments.clear()
+        parameters = parse_parameters(method, settings)
+        sequence = enhance_all(method, sequence, parameters, lambda *_: moments.append(time.perf_counter()), **inputs)
+    return sequence, np.array(moments[1:]) - start  # the first call says that none is finished yet
+
+
+def gflop_per_frame(steps: Sequence[Step], samples: Sequence[ImageSequence], inputs: Mapping[str, Any]) -> float:
+    """See `MeasuredRun`; counted on the first of `samples` that the methods do not refuse."""
+    if not any("torch" in method.requires for method, _ in steps):
+        return float("nan")
+    from torch.utils.flop_counter import FlopCounterMode
+
+    for sample in samples:
+        try:
+            with FlopCounterMode(display=False) as counter:
+                result, _ = timed(steps, sample, inputs)
+        except STEnhanceError:
+            continue
+        return counter.get_total_flops() / 1e9 / len(result) or float("nan")
+    return float("nan")
+
+
+def _measure_and_pack(steps: Sequence[Step], sequence: ImageSequence, inputs: Mapping[str, Any]) -> MeasuredRun:
+    run = measure(steps, sequence, inputs)
+    return run._replace(result=_pack(run.result))
+
+
+def _call(function: Callable, steps: Sequence[Step], packed, inputs):
+    for package in {name for method, _ in steps for name in method.requires if not method.missing_packages()}:
+        importlib.import_module(package)
+    return function(steps, _unpack(packed), {name: _unpack(given) for name, given in inputs.items()})
 
 
 class _Packed(NamedTuple):

@@ -29,6 +29,7 @@ class Trial:
         inputs: `prior` and `kspace`, for the methods that need them.
         follow_up: (method key, settings) that finish the work of the method under test.
         notes: what was assumed about this sequence.
+        centre_crop: `degraded` is the centre of the k-space of all frames, so that results can be checked against it.
     """
 
     degraded: ImageSequence
@@ -38,6 +39,7 @@ class Trial:
     inputs: Mapping[str, Any] = field(default_factory=dict)
     follow_up: tuple[tuple[str, Mapping[str, Any]], ...] = ()
     notes: tuple[str, ...] = ()
+    centre_crop: bool = False
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,7 @@ def factor_between(small_ji: tuple[int, int], large_ji: tuple[int, int]) -> floa
 
 def _finer_matrix(good: ImageSequence, spoilt: Simulation) -> Trial:
     factor = factor_between(spoilt.sequence.grid.shape[1:], good.grid.shape[1:])
-    return Trial(spoilt.sequence, good, np.arange(len(good)), {"factor": factor})
+    return Trial(spoilt.sequence, good, np.arange(len(good)), {"factor": factor}, centre_crop=True)
 
 
 def _finer_matrix_with_prior(good: ImageSequence, spoilt: Simulation) -> Trial:
@@ -129,7 +131,8 @@ def _finer_slices(good: ImageSequence, spoilt: Simulation) -> Trial:
     """Only slices from the first to the last thick one are asked for; what lies beyond would be extrapolated."""
     within = THICKNESS * (spoilt.sequence.grid.shape[0] - 1) + 1
     reference = replace(good, frames=good.frames[:, :within])
-    return Trial(spoilt.sequence, reference, np.arange(len(good)), {"slice_factor": THICKNESS})
+    settings = {"factor": 1.0, "slice_factor": float(THICKNESS)}
+    return Trial(spoilt.sequence, reference, np.arange(len(good)), settings)
 
 
 def _same_grid(good: ImageSequence, spoilt: Simulation) -> Trial:

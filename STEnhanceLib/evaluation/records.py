@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from STEnhanceLib.errors import STEnhanceError
+from STEnhanceLib.evaluation.measured_run import SHORT_S
 from STEnhanceLib.evaluation.protocols import PROTOCOLS, Protocol
 from STEnhanceLib.files.replace import replaced_when_complete
 
@@ -23,8 +24,13 @@ class Record:
         protocol, case, method: keys, and the stem of the file.
         psnr, ssim, nrmse, mae: means over the scored frames, see `metrics.FrameScores`.
         roi_psnr, roi_ssim: the same over the heart box.
-        seconds_per_frame: of the result, measured or not; without loading libraries.
+        seconds_per_frame: of the result, measured or not, by a method that has run before; without loading anything.
         peak_mb: memory of a fresh process with this method alone, see `measured_run.MeasuredRun`.
+        first_frame_ms: until the first frame in a fresh process, loading of weights included, of required packages not.
+        first_run_seconds: for all frames in a fresh process, likewise.
+        ms_per_slice: as `seconds_per_frame`, for each slice of the result.
+        gflop_per_frame: 10⁹ floating-point operations of networks, see `measured_run.MeasuredRun`.
+        kspace_residual: how far the centre of the result's k-space is off the measured one, as part of that.
         slices, frames: how many were scored.
         version: of STEnhance.
         error: why there are no numbers; empty where there are.
@@ -42,6 +48,11 @@ class Record:
     roi_ssim: float = NAN
     seconds_per_frame: float = NAN
     peak_mb: float = NAN
+    first_frame_ms: float = NAN
+    first_run_seconds: float = NAN
+    ms_per_slice: float = NAN
+    gflop_per_frame: float = NAN
+    kspace_residual: float = NAN
     slices: int = 0
     frames: int = 0
     version: str = ""
@@ -80,6 +91,7 @@ class _Column:
     title: str
     digits: str
     best: Callable[[Iterable[float]], float] | None = None
+    everywhere: bool = True  # else only in tables that have a number for it
 
 
 _COLUMNS = (
@@ -89,30 +101,40 @@ _COLUMNS = (
     _Column("mae", "MAE", ".4f", min),
     _Column("roi_psnr", "heart PSNR (dB)", ".2f", max),
     _Column("roi_ssim", "heart SSIM", ".4f", max),
+    _Column("kspace_residual", "k-space residual", ".1e", everywhere=False),
     _Column("seconds_per_frame", "s/frame", ".2g"),
+    _Column("ms_per_slice", "ms/slice", ".1f", everywhere=False),
+    _Column("first_frame_ms", "first frame, ms", ".0f", everywhere=False),
+    _Column("gflop_per_frame", "GFLOP/frame", ".2f", everywhere=False),
     _Column("peak_mb", "peak MB", ".0f"),
 )
 _FOOT = (
     "Scores are strict: the 99.9th percentile of the good sequence is 1, nothing is padded, and the heart box is 96×96 "
     "pixels. The good sequences are magnitude images as the scanner interpolated them, which is more forgiving than "
-    "raw k-space. Peak memory is that of a fresh process with this method alone, Python and libraries included."
+    "raw k-space. Peak memory is that of a fresh process with this method alone, Python and libraries included. The "
+    "first frame is that of the fresh process too, loading of weights included, of required packages not. Seconds per "
+    "frame and milliseconds per slice are those of a second run in the same process, unless the first took more than "
+    f"{SHORT_S:.0f} s. GFLOP are 10⁹ operations in convolutions and matrix products, a multiply-add counted as two; – "
+    "where there are none. The k-space residual is the distance of the result's k-space from what was measured, over "
+    "the norm of what was measured."
 )
 
 
 def _table(protocol: Protocol, records: Sequence[Record]) -> str:
     cases = list(dict.fromkeys(record.case for record in records))
     methods = list(dict.fromkeys(record.method for record in records))
+    columns = [c for c in _COLUMNS if c.everywhere or not all(math.isnan(getattr(r, c.name)) for r in records)]
     remarks: dict[str, list[str]] = {}  # text → the rows it is about
     rows = []
     for case in cases:
         of_case = [record for record in records if record.case == case]
-        rows += _rows(case, of_case, remarks)
+        rows += _rows(case, of_case, columns, remarks)
     if len(cases) > 1:
         by_method = [[record for record in records if record.method == method] for method in methods]
-        rows += _rows("**mean**", [_mean(group) for group in by_method], {})
+        rows += _rows("**mean**", [_mean(group) for group in by_method], columns, {})
     head = [
-        "| case | method | " + " | ".join(column.title for column in _COLUMNS) + " |",
-        "|---|---|" + "---:|" * len(_COLUMNS),
+        "| case | method | " + " | ".join(column.title for column in columns) + " |",
+        "|---|---|" + "---:|" * len(columns),
     ]
     slices = sorted({record.slices for record in records if record.slices})
     extent = f"Slices per case: {_span(slices)}." if slices else ""
@@ -124,7 +146,7 @@ def _table(protocol: Protocol, records: Sequence[Record]) -> str:
     )
 
 
-def _rows(case: str, records: Sequence[Record], remarks: dict[str, list[str]]) -> list[str]:
+def _rows(case: str, records: Sequence[Record], columns: Sequence[_Column], remarks: dict[str, list[str]]) -> list[str]:
     """The rows of one case, the best value of each metric in bold."""
     for record in records:
         if record.error:
@@ -133,13 +155,13 @@ def _rows(case: str, records: Sequence[Record], remarks: dict[str, list[str]]) -
             remarks.setdefault(note, []).append(record.case)
     best = {
         column.name: column.best(values)
-        for column in _COLUMNS
+        for column in columns
         if column.best and (values := [v for r in records if not math.isnan(v := getattr(r, column.name))])
     }
     rows = []
     for record in records:
         cells = []
-        for column in _COLUMNS:
+        for column in columns:
             value = getattr(record, column.name)
             text = "–" if math.isnan(value) else format(value, column.digits)
             wins = len(records) > 1 and column.name in best and text == format(best[column.name], column.digits)

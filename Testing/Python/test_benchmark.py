@@ -18,7 +18,7 @@ from STEnhanceLib.evaluation.measured_run import measured_run
 from STEnhanceLib.evaluation.metrics import heart_box
 from STEnhanceLib.evaluation.protocols import PROTOCOLS, factor_between, find_protocol, middle_slices
 from STEnhanceLib.evaluation.records import Record, to_markdown, write_json
-from STEnhanceLib.methods import Task, methods_for
+from STEnhanceLib.methods import Task, find_method, methods_for
 
 
 @pytest.fixture
@@ -236,9 +236,9 @@ def test_an_empty_folder_is_refused(tmp_path):
 
 def test_peak_memory_is_that_of_the_method_and_not_of_the_benchmark(square_disc):
     ballast = np.ones(10**8)  # 800 MB that belong to this process alone
-    small = measured_run([("zero-fill", {"factor": 2})], square_disc, {})
+    small = measured_run([(find_method("zero-fill"), {"factor": 2})], square_disc, {})
     larger = replace(square_disc, frames=np.ones((8, 8, 256, 256), np.float32))  # 17 MB, and 67 MB as result
-    large = measured_run([("zero-fill", {"factor": 2})], larger, {})
+    large = measured_run([(find_method("zero-fill"), {"factor": 2})], larger, {})
     assert ballast.nbytes == 8e8
     if np.isnan(small.peak_mb):
         pytest.skip("this system does not tell how much memory a process has held")
@@ -260,5 +260,5 @@ def test_a_process_that_dies_is_an_error_and_not_the_end(square_disc):
     killer = threading.Thread(target=kill_when_it_works, daemon=True)
     killer.start()
     with pytest.raises(STEnhanceError, match="The process of demons died"):
-        measured_run([("demons", {"factor": 16})], larger, {})
+        measured_run([(find_method("demons"), {"factor": 16})], larger, {})
     killer.join(timeout=5)

@@ -1,0 +1,65 @@
+"""The cases of a benchmark: a folder of 4D files, and what `cine.json` beside them knows about each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from STEnhanceLib.errors import STEnhanceError
+from STEnhanceLib.evaluation.protocols import Protocol, Trial, middle_slices
+from STEnhanceLib.sequence import ImageSequence
+
+ENDINGS = (".seq.nrrd", ".nrrd", ".nii.gz", ".nii")
+
+
+class Case(NamedTuple):
+    """One good sequence on disk.
+
+    Attributes:
+        name: the stem of the file.
+        path: of the file.
+        facts: `heart_centre_xy`, `end_systole_frame` and whatever else `cine.json` says.
+    """
+
+    name: str
+    path: Path
+    facts: dict[str, Any]
+
+    def spoil(self, protocol: Protocol, good: ImageSequence, slices: int | None) -> Trial:
+        """The trial of a protocol on the middle slices of this case; None for as many as the protocol says."""
+        part = middle_slices(good, slices or protocol.middle_slices)
+        return protocol.trial(part, self.facts.get("end_systole_frame"))
+
+
+def find_cases(folder: Path, names: Sequence[str] | None = None) -> list[Case]:
+    """The 4D files of a folder in the order of their names, all or the named ones.
+
+    Raises:
+        STEnhanceError: there is no data or no such case, or `cine.json` is damaged.
+    """
+    paths = {}
+    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+        ending = next((ending for ending in ENDINGS if path.name.lower().endswith(ending)), None)
+        if ending:
+            paths[path.name[: -len(ending)]] = path
+    if not paths:
+        raise STEnhanceError(f"{folder} holds no 4D file; expected a folder with files ending in {', '.join(ENDINGS)}.")
+    missing = [name for name in names or () if name not in paths]
+    if missing:
+        raise STEnhanceError(f"There is no case {missing[0]!r} in {folder}; there are: {', '.join(paths)}.")
+    facts = _read_facts(folder / "cine.json")
+    return [Case(name, path, facts.get(name, {})) for name, path in paths.items() if not names or name in names]
+
+
+def _read_facts(path: Path) -> dict[str, dict[str, Any]]:
+    if not path.exists():
+        return {}
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise STEnhanceError(f"{path} is not valid JSON ({error}); correct it or remove it.") from None
+    if not isinstance(facts, dict) or not all(isinstance(of_case, dict) for of_case in facts.values()):
+        raise STEnhanceError(f"{path} was expected to hold one object per file stem, with heart_centre_xy in it.")
+    return facts
