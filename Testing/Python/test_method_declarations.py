@@ -28,14 +28,14 @@ def every(methods):
 
 
 def suitable(method: Method, good: ImageSequence) -> tuple[ImageSequence, dict]:
-    """Input for a method, made from a good sequence, and what else it needs."""
+    """Input for a method, made from a good sequence, and what else it takes."""
     missing = method.missing_packages()
     if missing:
         pytest.skip(f"{method.key} needs {', '.join(missing)}, not installed")
     if Need.KSPACE in method.needs:
         spoilt = simulate(good, "c4")
         return spoilt.sequence, {"kspace": spoilt.kspace}
-    return good, {"prior": good.with_frames([0])} if Need.PRIOR in method.needs else {}
+    return good, {"prior": good.with_frames([0])} if Need.PRIOR in method.takes else {}
 
 
 # Declarations
