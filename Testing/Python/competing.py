@@ -16,7 +16,7 @@ from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.methods import EnhancedFrame, Enhancement, Method, Need, Task, all_methods
 from STEnhanceLib.methods.declaration import parameter
 
-KERNELS, LOADING_S, FRAME_S = 6, 0.3, 0.01
+KERNELS, LOADING_S, FRAME_S = 6, 0.5, 0.01
 _network = []
 
 
