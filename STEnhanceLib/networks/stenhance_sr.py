@@ -56,7 +56,13 @@ class StenhanceSr(nn.Module):
         nn.init.zeros_(self.tail.weight)  # training starts from the zero-filled image
         nn.init.zeros_(self.tail.bias)
 
-    def forward(self, zero_filled: torch.Tensor, prior: torch.Tensor | None, support: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self,
+        zero_filled: torch.Tensor,
+        prior: torch.Tensor | None,
+        support: torch.Tensor,
+        has_prior: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """The sharper frame, before data consistency.
 
         Args:
@@ -64,14 +70,16 @@ class StenhanceSr(nn.Module):
             prior: (B, 1, J, I) a sharp image of the same anatomy, aligned to the frame; None for none, and zeros for
                 samples of the batch that have none.
             support: (B, 2) measured share of k-space along J and I, each in (0, 1].
+            has_prior: (B, 1) for tiles, which may be dark where the whole image is not; found in `prior` if None.
 
         Returns:
             (B, 1, J, I)
         """
         if prior is None:
             prior = torch.zeros_like(zero_filled[:, :1])
-        has_prior = prior.flatten(1).any(dim=1, keepdim=True).to(support)
-        conditions = torch.cat([support, has_prior], dim=1)
+        if has_prior is None:
+            has_prior = prior.flatten(1).any(dim=1, keepdim=True)
+        conditions = torch.cat([support, has_prior.to(support)], dim=1)
         rows, columns = zero_filled.shape[-2:]
         x = torch.cat([zero_filled, prior], dim=1)
         x = functional.pad(x, (0, -columns % FOLD, 0, -rows % FOLD), mode="replicate")

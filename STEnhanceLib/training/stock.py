@@ -85,12 +85,12 @@ def held_out(name: str) -> bool:
 
 
 def phantoms(seed: int, count: int = PHANTOMS) -> list[np.ndarray]:
-    """Beating, breathing thoraces of known truth; (12, 8, 192, 192) each."""
+    """Beating, breathing thoraces of known truth; (12, 12, 192, 192) each."""
     cines = (
         Thorax(seed + number, breathing_mm=3.0 * (number % 3), ejection=0.2 + 0.05 * (number % 5))
         for number in range(count)
     )
-    return [_scaled(thorax.cine(frames=12, matrix=PHANTOM_MATRIX, slices=8).frames) for thorax in cines]
+    return [_scaled(thorax.cine(frames=12, matrix=PHANTOM_MATRIX, slices=12).frames) for thorax in cines]
 
 
 def _read_stills(path: Path) -> tuple[np.ndarray, np.ndarray]:

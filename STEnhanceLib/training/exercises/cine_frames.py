@@ -15,8 +15,8 @@ from STEnhanceLib.training.degradation import IMPERFECT, degraded, small_matrix
 from STEnhanceLib.training.exercises.images import brightened, cut, moments
 from STEnhanceLib.training.stock import Stock
 
-BATCH = 4
-SIDES = (128, 144, 160, 192, 224)
+BATCH = 8
+SIDES = (112, 128, 144)
 PRIOR, ALONE = 0.5, 0.15  # shares of the samples with a prior, and without neighbours
 SSIM_WEIGHT = 0.05
 
@@ -39,7 +39,7 @@ class CineFrames:
         self.stock, self.device = stock, device
 
     def batch(self, rng: np.random.Generator) -> Batch:
-        """Four samples with one matrix and one factor; plain crops or imperfect scans, not both."""
+        """Eight samples with one matrix and one factor; plain crops or imperfect scans, not both."""
         shape = (int(rng.choice(SIDES)), int(rng.choice(SIDES)))
         small = small_matrix(rng, shape)
         faithful = rng.random() > IMPERFECT

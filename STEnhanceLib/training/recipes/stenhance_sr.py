@@ -9,6 +9,6 @@ RECIPE = Recipe(
     network="stenhance-sr",
     configuration={"features": 48, "blocks": 10},
     exercise=CineFrames,
-    steps=24_000,
-    learning_rate=1e-3,
+    steps=16_000,
+    learning_rate=5e-4,
 )
