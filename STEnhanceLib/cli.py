@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     return DONE
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> argparse.ArgumentParser:  # noqa: PLR0915  (one statement per option reads best)
     parser = argparse.ArgumentParser(prog="stenhance", description=(STEnhanceLib.__doc__ or "").splitlines()[0])
     parser.add_argument("--version", action="version", version=f"stenhance {STEnhanceLib.__version__}")
     parser.add_argument("-v", "--verbose", action="store_true", help="log what happens, with tracebacks")
@@ -105,6 +105,15 @@ def _parser() -> argparse.ArgumentParser:
     benchmark.add_argument(
         "--stream", action="store_true", help="clock real-time use on the middle slice: frames per second and latency"
     )
+
+    training = command(_train, "train", "make a model by its recipe (needs the `train` extra)")
+    training.add_argument("recipe", metavar="RECIPE", help="name of the model; an unknown one lists all")
+    training.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of 4D files and .npz stills")
+    training.add_argument("--out", type=Path, required=True, metavar="DIR", help="gets the model and its checkpoints")
+    training.add_argument("--steps", type=int, metavar="N", help="a shorter or longer schedule than the recipe's")
+    training.add_argument("--seed", type=int, default=0, help="of weights and batches")
+    training.add_argument("--licence", default="not stated", metavar="TEXT", help="of the data, for the model card")
+    training.add_argument("--device", choices=device.CHOICES, default=device.CHOICES[0], help="where torch computes")
 
     demo = command(_demo, "demo", "the main job, end to end, on a sequence it makes itself")
     demo.add_argument("--out", type=Path, default=Path("demo"), metavar="DIR")
@@ -276,6 +285,28 @@ def _benchmark(options: argparse.Namespace) -> None:
     if options.curves:
         for path in drift.write_curves(curves, options.curves):
             terminal.say_written(path)
+
+
+def _train(options: argparse.Namespace) -> None:
+    try:
+        import torch
+
+        from STEnhanceLib.training import making
+        from STEnhanceLib.training.recipe import find_recipe
+    except ImportError as error:
+        raise STEnhanceError(f"Training needs {error.name}; install with `pip install stenhance[train]`.") from None
+    recipe = find_recipe(options.recipe)
+    if options.steps is not None and options.steps < 1:
+        raise STEnhanceError(f"--steps {options.steps} was given; expected at least 1.")
+    making.check_folder(recipe, options.out)
+    device.choose(options.device)
+    with terminal.steps_progress(recipe.title) as on_step:
+        model = making.make(
+            recipe, options.data, options.out,
+            device=torch.device(device.chosen()), steps=options.steps, seed=options.seed, licence=options.licence,
+            on_step=on_step,
+        )  # fmt: skip
+    terminal.say_written(model.folder)
 
 
 def _demo(options: argparse.Namespace) -> None:

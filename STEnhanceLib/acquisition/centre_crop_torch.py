@@ -1,4 +1,4 @@
-"""The k-space centre crop for tensors, with gradients: the same operators as `centre_crop`, as one small matrix per axis.
+"""The k-space centre crop for tensors, with gradients: the operators of `centre_crop`, as one small matrix per axis.
 
 For the matrices of a cine a product with such a matrix is faster than two Fourier transforms, and it treats odd sizes,
 whole factors and any others alike.
@@ -15,7 +15,7 @@ from STEnhanceLib.acquisition import centre_crop
 
 
 def resample(images: torch.Tensor, shape_ji: tuple[int, int]) -> torch.Tensor:
-    """(..., J, I) float32 → (..., J', I'): `centre_crop.crop` along axes that shrink, `zero_fill` along those that grow."""
+    """(..., J, I) float32 → (..., J', I'): `crop` of `centre_crop` along axes that shrink, `zero_fill` along others."""
     (old_j, old_i), (new_j, new_i) = images.shape[-2:], shape_ji
     along_j = functools.partial(_along_j, size=new_j)
     along_i = functools.partial(_along_i, size=new_i)
@@ -25,7 +25,7 @@ def resample(images: torch.Tensor, shape_ji: tuple[int, int]) -> torch.Tensor:
 
 
 def replace_centre(images: torch.Tensor, measured: torch.Tensor) -> torch.Tensor:
-    """Hard data consistency: the (..., J, I) image nearest to `images` whose centre crop is `measured` (..., J', I')."""
+    """Hard data consistency: the image (..., J, I) nearest to `images` whose crop is `measured` (..., J', I')."""
     return images + resample(measured - resample(images, measured.shape[-2:]), images.shape[-2:])
 
 
@@ -43,4 +43,5 @@ def _matrix(old: int, new: int, device: torch.device) -> torch.Tensor:
     shape_ji = (new, old)
     unit = np.eye(old)
     matrix = centre_crop.crop(unit, shape_ji) if new < old else centre_crop.zero_fill(unit, shape_ji)
-    return torch.from_numpy(matrix.astype(np.float32)).to(device)
+    with torch.inference_mode(False):  # whoever asks first, it is kept for those who need gradients, too
+        return torch.from_numpy(matrix.astype(np.float32)).to(device)

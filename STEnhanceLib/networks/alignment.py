@@ -1,4 +1,4 @@
-"""Aligns images of neighbouring moments: optical flow of Lucas and Kanade on a small pyramid, batched, without training.
+"""Aligns images of neighbouring moments: optical flow of Lucas and Kanade on a small pyramid, without training.
 
 Lucas and Kanade: An iterative image registration technique with an application to stereo vision. IJCAI 1981.
 """

@@ -33,6 +33,7 @@ class DdosUnet(nn.Module):
     def __init__(self, features: int = 64, inputs: int = 2):
         super().__init__()
         f = features
+        self.radius = _radius()
         self.down1, self.down2, self.bottom = _stage(inputs, f), _stage(f, 2 * f), _stage(2 * f, 4 * f)
         self.widen2, self.up2 = nn.Conv3d(4 * f, 2 * f, 1), _stage(4 * f, 2 * f)
         self.widen1, self.up1 = nn.Conv3d(2 * f, f, 1), _stage(2 * f, f)
@@ -57,6 +58,19 @@ class DdosUnet(nn.Module):
         fine = self.down1(padded)
         middle = self.down2(functional.avg_pool3d(fine, 2))
         return [fine, middle, self.bottom(functional.avg_pool3d(middle, 2))]
+
+
+def _radius() -> int:
+    """How far, in voxels, an output looks around: its interval followed back through the network."""
+    farthest = 0
+    for first in range(MULTIPLE):
+        low, high = first - 2, first + 2  # two convolutions
+        for _ in range(2):
+            low, high = (low - 1) // 2 - 2, (high - 1) // 2 + 1 + 2  # doubled linearly, then two convolutions
+        for _ in range(2):
+            low, high = 2 * low - 2, 2 * high + 1 + 2  # averaged in pairs, after two convolutions
+        farthest = max(farthest, first - low, high - first)
+    return farthest
 
 
 def interpolated(images: torch.Tensor, shape_ji: tuple[int, int]) -> torch.Tensor:

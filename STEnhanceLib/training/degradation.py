@@ -26,7 +26,7 @@ class Degraded(NamedTuple):
 
 
 def small_matrix(rng: np.random.Generator, shape_ji: tuple[int, int]) -> tuple[int, int]:
-    """A matrix that some fast scan would measure: a quarter per axis most often, else 1/2 … 1/5, now and then uneven."""
+    """A matrix that a fast scan would measure: a quarter per axis most often, else 1/2 … 1/5, now and then uneven."""
     kind = rng.random()
     if kind < 0.45:
         factors = (4.0, 4.0)

@@ -10,7 +10,7 @@ from STEnhanceLib.networks.alignment import warp_sharp
 
 
 def elastic(rng: np.random.Generator, count: int, shape_ji: tuple[int, int], largest: float) -> torch.Tensor:
-    """(count, 2, J, I) displacements in pixels, smooth over an eighth to a third of the image, each at most `largest`."""
+    """(count, 2, J, I) displacements in pixels, smooth over a third to an eighth of the image, at most `largest`."""
     knots = int(rng.integers(4, 9))
     coarse = torch.from_numpy(rng.uniform(-1, 1, (count, 2, knots, knots)).astype(np.float32))
     strength = torch.from_numpy(rng.uniform(0, largest, (count, 1, 1, 1)).astype(np.float32))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -29,6 +29,17 @@ class Exercise(Protocol):
 
 
 @dataclass(frozen=True)
+class Card:
+    """What the model card says whoever trains; see `models.bundle` for what each entry must hold."""
+
+    task: str
+    intended_use: str
+    network_data_format: Mapping[str, str]
+    limits: Sequence[str]
+    citation: str
+
+
+@dataclass(frozen=True)
 class Recipe:
     """How a model is made.
 
@@ -41,7 +52,7 @@ class Recipe:
         steps: of the full recipe.
         learning_rate: the largest of the one-cycle schedule.
         start_from: name of a model whose fitting weights are taken over.
-        card: what the model card must say: `task`, `network_data_format`, `limits`, `citation`, …
+        card: what the model card says.
     """
 
     name: str
@@ -50,9 +61,9 @@ class Recipe:
     configuration: Mapping[str, Any]
     exercise: Callable[[Stock, torch.device], Exercise]
     steps: int
-    learning_rate: float = 1e-3
+    learning_rate: float
+    card: Card
     start_from: str | None = None
-    card: Mapping[str, Any] = field(default_factory=dict)
 
 
 def all_recipes() -> Mapping[str, Recipe]:

@@ -79,7 +79,7 @@ def train(
     every = max(1, steps // checks)
     recent: list[float] = []
     # Convolutions only: batches, data consistency and losses keep single precision.
-    mixed = torch.autocast(device.type, torch.bfloat16, enabled=_half_precision_pays(device))(network)
+    mixed = torch.autocast(device.type, torch.bfloat16, enabled=half_precision_pays(device))(network)
     clock = time.perf_counter()
     while progress.step < steps:
         rng = np.random.default_rng((seed, progress.step))
@@ -87,8 +87,8 @@ def train(
         loss = exercise.loss(mixed, exercise.batch(rng), progress.step / steps, rng)
         if not torch.isfinite(loss):
             raise STEnhanceError(
-                f"{recipe.name}: the loss is {loss.item()} at step {progress.step}; expected a number. Lower the learning "
-                f"rate of the recipe and start anew, or delete {CHECKPOINT} to start anew as it is."
+                f"{recipe.name}: the loss is {loss.item()} at step {progress.step}; expected a number. Lower the "
+                f"learning rate of the recipe, delete {CHECKPOINT}, and start anew."
             )
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -111,7 +111,7 @@ def train(
     return averaged.module.eval(), progress
 
 
-def _half_precision_pays(device: torch.device) -> bool:
+def half_precision_pays(device: torch.device) -> bool:
     """bfloat16 for the convolutions: on GPUs, and on processors that multiply it in hardware."""
     return device.type == "cuda" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
@@ -141,7 +141,8 @@ def _take_up(path: Path, plan: Mapping[str, Any], state: Mapping[str, Any]) -> P
     saved = torch.load(path, map_location="cpu", weights_only=True)
     if saved["plan"] != dict(plan):
         raise STEnhanceError(
-            f"{path} was made by {saved['plan']}; expected {dict(plan)}. Choose another folder, or delete it to start anew."
+            f"{path} was made by {saved['plan']}; expected {dict(plan)}. Choose another folder, or delete it to "
+            "start anew."
         )
     for name, part in state.items():
         part.load_state_dict(saved[name])

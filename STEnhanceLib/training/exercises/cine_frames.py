@@ -74,7 +74,7 @@ class CineFrames:
         return losses.charbonnier(result, batch.truth) + SSIM_WEIGHT * (1 - similarity)
 
     def validate(self, network) -> Mapping[str, float]:
-        """PSNR and SSIM of `s4` on three slices of the tuning patient, with and without a prior, beside zero-filling."""
+        """PSNR and SSIM of `s4` on slices of the tuning patient, without and with a prior, and of zero-filling."""
         cine = self.stock.tuning
         if cine is None:
             return {}

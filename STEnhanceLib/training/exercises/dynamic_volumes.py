@@ -59,7 +59,9 @@ class DynamicVolumes:
         matrix = truth.shape[-2:]
         low = resample(truth, tuple(round(n * share**0.5) for n in matrix))
         if rng.random() < 0.5:
-            low = low + float(rng.uniform(0, 0.02)) * torch.from_numpy(rng.standard_normal(low.shape).astype(np.float32))
+            low = low + float(rng.uniform(0, 0.02)) * torch.from_numpy(
+                rng.standard_normal(low.shape).astype(np.float32)
+            )
         scale = torch.quantile(low[0].abs().flatten()[::4], 0.999).clamp_min(1e-3)
         both = torch.stack([interpolated(low, matrix), truth]) / scale
         return cut(both, shape, rng)

@@ -1,4 +1,4 @@
-"""EDSR practises on single frames: a small window of the low-resolution image in, the same window of the sharp one out."""
+"""EDSR practises on single frames: a small window of a low-resolution image in, the same of the sharp image out."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class SingleFrames:
         self.stock, self.device, self.scale = stock, device, scale
 
     def batch(self, rng: np.random.Generator) -> Batch:
-        """Four windows each of a few scanned images; whole images are scanned, so that windows have no edges of their own."""
+        """Four windows each of a few images, scanned as a whole, so that windows have no edges of their own."""
         low, truth = zip(*(pair for _ in range(BATCH // 4) for pair in self._windows(rng, 4)), strict=True)
         return Batch(torch.stack(low).to(self.device), torch.stack(truth).to(self.device))
 

@@ -1,7 +1,8 @@
 """STEnhance-SR across slices: 2 to 4 thin slices for a thick one."""
 
 from STEnhanceLib.training.exercises.thick_planes import ThickPlanes
-from STEnhanceLib.training.recipe import Recipe
+from STEnhanceLib.training.recipe import Card, Recipe
+from STEnhanceLib.training.recipes.stenhance_sr import CITATION
 
 RECIPE = Recipe(
     name="stenhance-sr-through-plane",
@@ -11,4 +12,23 @@ RECIPE = Recipe(
     exercise=ThickPlanes,
     steps=8_000,
     learning_rate=5e-4,
+    card=Card(
+        task="super-resolution",
+        intended_use="Research: stacks of thick slices without gaps, 2 to 4 thin slices for a thick one.",
+        network_data_format={
+            "inputs": "planes at right angles to the slices, interpolated, of frames t, t-1, t+1 (B, 3, K, I); no "
+            "prior; measured share along K and I (B, 2); float32",
+            "outputs": "(B, 1, K, I) float32, before data consistency",
+            "intensity": "divided by the 99.9th percentile of the magnitude of the input sequence",
+            "grid": "thick slice n lies at thin slice n · factor; Gaussian profile, full width at half maximum "
+            "of one thick slice",
+        },
+        limits=(
+            "No patient with thin slices was at hand: most of what it learnt comes from in-plane images whose rows "
+            "played the slices.",
+            "The slice profile is assumed; real ones differ, and gaps between slices are not modelled.",
+            "Anatomy that passes between two thick slices without touching either cannot come back.",
+        ),
+        citation=CITATION + " Learning one direction from another: Zhao et al., IEEE TMI 2021 (40:805).",
+    ),
 )

@@ -1,0 +1,95 @@
+"""From a recipe and a folder of images to a model bundle: what `stenhance train` does."""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+import STEnhanceLib
+from STEnhanceLib import models
+from STEnhanceLib.errors import STEnhanceError
+from STEnhanceLib.models import Model
+from STEnhanceLib.training import stock as stocks
+from STEnhanceLib.training import trainer
+from STEnhanceLib.training.recipe import Recipe
+
+UNSTATED = "not stated"
+
+
+def make(
+    recipe: Recipe,
+    data: Path,
+    out: Path,
+    *,
+    device: torch.device,
+    steps: int | None = None,
+    seed: int = 0,
+    licence: str = UNSTATED,
+    on_step: Callable[[int, int, str], None] = lambda done, total, now: None,
+) -> Model:
+    """Train and write the bundle `out/NAME`; checkpoints, log and curves lie in `out/NAME-training`.
+
+    Run again with the same arguments, it goes on where it stopped. Models that a recipe starts from or compares with
+    are found as methods find theirs: with STENHANCE_MODELS=out, those just trained.
+
+    Args:
+        data: folder of 4D files and stills, see `stock.load`.
+        licence: of the data, for the card.
+
+    Raises:
+        STEnhanceError: nothing to learn from, a model that the recipe builds on is missing, or the training failed.
+    """
+    stock = stocks.load(data)
+    start_from = models.load(recipe.start_from).state_dict() if recipe.start_from else None
+    exercise = recipe.exercise(stock, device)
+    network, progress = trainer.train(
+        recipe, exercise, out / f"{recipe.name}-training",
+        device=device, steps=steps, seed=seed, start_from=start_from, on_step=on_step,
+    )  # fmt: skip
+    done = progress.history[-1]
+    training = {
+        "recipe": f"stenhance train {recipe.name}",
+        "data": f"{len(stock.cines)} cines and {len(stock.stills)} still images of {len(stock.patients)} patients, "
+        f"{len(stock.phantoms)} phantoms of our own",
+        "data_licence": licence,
+        "held_out_cases": [*stocks.TUNING, *stocks.TESTING],
+        "steps": progress.step,
+        "full_recipe_steps": recipe.steps,
+        "seed": seed,
+        "device": _words_for(device),
+        "minutes": round(progress.seconds / 60, 1),
+        "started_from": recipe.start_from,
+        "validation": {name: round(value, 4) for name, value in done.items() if name.startswith(("psnr", "ssim"))},
+    }
+    metadata = {
+        "version": STEnhanceLib.__version__,
+        "title": recipe.title,
+        "scores": [],
+        "copyright": "The STEnhance authors.",
+        "licence": "Apache-2.0",
+        **dataclasses.asdict(recipe.card),
+        "training": training,
+    }
+    return models.save(out / recipe.name, network, recipe.name, recipe.network, recipe.configuration, metadata)
+
+
+def check_folder(recipe: Recipe, out: Path) -> None:
+    """Refuse to replace a bundle that this command did not make.
+
+    Raises:
+        STEnhanceError: there is a bundle of this name without the folder of its training beside it.
+    """
+    if (out / recipe.name).exists() and not (out / f"{recipe.name}-training").exists():
+        raise STEnhanceError(f"{out / recipe.name} exists already and would be replaced; name another folder.")
+
+
+def _words_for(device: torch.device) -> str:
+    precision = "bfloat16 convolutions" if trainer.half_precision_pays(device) else "single precision"
+    if device.type == "cuda":
+        return f"{torch.cuda.get_device_name(device)}, {precision}"
+    threads = torch.get_num_threads()
+    return f"CPU ({platform.machine()}), {threads} thread{'s' * (threads > 1)}, {precision}"
