@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from STEnhanceLib.acquisition.centre_crop_torch import resample
 
-IMPERFECT = 0.25  # share of the scans that are not a plain crop
+IMPERFECT = 0.15  # share of the scans that are not a plain crop
 
 
 class Degraded(NamedTuple):
@@ -28,11 +28,11 @@ class Degraded(NamedTuple):
 def small_matrix(rng: np.random.Generator, shape_ji: tuple[int, int]) -> tuple[int, int]:
     """A matrix that a fast scan would measure: a quarter per axis most often, else 1/2 … 1/5, now and then uneven."""
     kind = rng.random()
-    if kind < 0.45:
+    if kind < 0.6:
         factors = (4.0, 4.0)
-    elif kind < 0.6:
+    elif kind < 0.7:
         factors = (2.0, 2.0)
-    elif kind < 0.85:
+    elif kind < 0.9:
         factors = (rng.uniform(2, 5),) * 2
     else:
         factors = tuple(rng.uniform(1, 5, 2))

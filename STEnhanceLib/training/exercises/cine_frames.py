@@ -17,7 +17,8 @@ from STEnhanceLib.training.stock import Stock
 
 BATCH = 8
 SIDES = (112, 128, 144)
-PRIOR, ALONE = 0.5, 0.15  # shares of the samples with a prior, and without neighbours
+AROUND = 176  # pixels per side that are set in motion and turned before a window is cut
+PRIOR, ALONE = 0.35, 0.15  # shares of the samples with a prior, and without neighbours
 SSIM_WEIGHT = 0.05
 
 
@@ -53,11 +54,7 @@ class CineFrames:
         return Batch(zero_filled, prior, support, low[:, :1], sharp, faithful)
 
     def _sample(self, shape, small, faithful, rng):
-        sharp = brightened(cut(moments(self.stock, rng), shape, rng), rng)
-        if sharp.shape[-2:] != shape:  # an image smaller than the window
-            sharp = torch.nn.functional.pad(
-                sharp, (0, shape[1] - sharp.shape[-1], 0, shape[0] - sharp.shape[-2]), mode="reflect"
-            )
+        sharp = brightened(cut(moments(self.stock, rng, AROUND), shape, rng), rng)
         images = degraded(sharp[:3], small, rng, faithful).images
         if rng.random() < ALONE:
             images = images[:1].expand(3, -1, -1)

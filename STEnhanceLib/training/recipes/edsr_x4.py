@@ -11,7 +11,7 @@ RECIPE = Recipe(
     network="edsr",
     configuration={"scale": 4, "blocks": 16, "features": 64},
     exercise=functools.partial(SingleFrames, scale=4),
-    steps=5_000,
+    steps=3_000,
     learning_rate=5e-4,
     start_from="edsr-x2",  # the paper, too, trains 2× first
     card=Card(
