@@ -9,6 +9,7 @@ import numpy as np
 from STEnhanceLib.acquisition import centre_crop
 from STEnhanceLib.methods.declaration import EnhancedFrame, Enhancement, Method, Task
 from STEnhanceLib.methods.target_grid import KSPACE_CROP, FinerGrid
+from STEnhanceLib.methods.unsupported import fraction
 from STEnhanceLib.sequence import ImageSequence
 
 
@@ -34,14 +35,8 @@ def _frames(sequence: ImageSequence, parameters: FinerGrid, shape: tuple[int, in
         finer = np.empty(shape, sequence.frames.dtype)
         for measured, result in zip(frame, finer, strict=True):
             ndimage.affine_transform(measured, step, offset, output=result, order=3, mode=mode)
-        yield EnhancedFrame(np.abs(finer) if np.iscomplexobj(finer) else finer, _beyond_measured(finer, old))
-
-
-def _beyond_measured(finer: np.ndarray, measured_shape: tuple[int, int]) -> np.ndarray:
-    """|high-frequency content| / |value| of each voxel, at most 1; (K, J, I) float32."""
-    beyond = np.abs(finer - centre_crop.zero_fill(centre_crop.crop(finer, measured_shape), finer.shape[-2:]))
-    value = np.abs(finer)
-    return beyond / np.maximum(np.maximum(value, beyond), np.finfo(np.float32).tiny)
+        beyond = finer - centre_crop.zero_fill(centre_crop.crop(finer, old), new)
+        yield EnhancedFrame(np.abs(finer) if np.iscomplexobj(finer) else finer, fraction(beyond, finer))
 
 
 METHOD = Method(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import importlib.util
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, get_type_hints
 
@@ -54,13 +54,13 @@ class Enhancement:
     Attributes:
         grid: where and when the result lies, known before the first frame is computed.
         frames: yields one `EnhancedFrame` per time of `grid`, in order; computing happens while iterating.
-        notes: what was assumed or could not be checked, one sentence each.
+        notes: what was assumed or could not be checked, one sentence each; a list may grow while frames are computed.
         models: names of the bundles whose networks compute it, see `models.find_model`.
     """
 
     grid: Grid
     frames: Iterator[EnhancedFrame]
-    notes: tuple[str, ...] = ()
+    notes: Sequence[str] = ()
     models: tuple[str, ...] = ()
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.methods.declaration import parameter
 from STEnhanceLib.sequence import Grid
@@ -62,3 +64,19 @@ class FinerGrid:
                 f"to {min(spacing_i, spacing_j):.4g} mm."
             )
         return size
+
+
+def shifted(frame: np.ndarray, by_ji: tuple[float, float]) -> np.ndarray:
+    """The frame as it would be sampled `by_ji` voxels further on, by the shift theorem; (K, J, I)."""
+    if not any(by_ji):
+        return frame
+    import scipy.fft
+
+    spectrum = scipy.fft.fft2(frame, workers=-1)
+    for axis, by in zip((-2, -1), by_ji, strict=True):
+        frequency = scipy.fft.fftfreq(frame.shape[axis])
+        ramp = np.exp(2j * np.pi * frequency * by)
+        ramp[frequency == -0.5] = np.cos(np.pi * by)  # ±Nyquist in equal parts keep real images real
+        spectrum = spectrum * ramp.reshape(-1, *[1] * (-axis - 1)).astype(np.complex64)
+    shifted = scipy.fft.ifft2(spectrum, workers=-1)
+    return shifted if np.iscomplexobj(frame) else shifted.real

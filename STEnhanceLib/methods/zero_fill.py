@@ -8,7 +8,7 @@ import numpy as np
 
 from STEnhanceLib.acquisition import centre_crop
 from STEnhanceLib.methods.declaration import EnhancedFrame, Enhancement, Method, Task
-from STEnhanceLib.methods.target_grid import FinerGrid
+from STEnhanceLib.methods.target_grid import FinerGrid, shifted
 from STEnhanceLib.sequence import ImageSequence
 
 
@@ -21,24 +21,8 @@ def enhance(sequence: ImageSequence, parameters: FinerGrid) -> Enhancement:
 def _frames(sequence: ImageSequence, parameters: FinerGrid, shape: tuple[int, int, int]) -> Iterator[EnhancedFrame]:
     first_sample = parameters.first_sample(sequence.grid.shape[1:], shape[1:])
     for frame in sequence.frames:
-        finer = centre_crop.zero_fill(_shifted(frame, first_sample), shape[1:])
+        finer = centre_crop.zero_fill(shifted(frame, first_sample), shape[1:])
         yield EnhancedFrame(np.abs(finer) if np.iscomplexobj(finer) else finer, 0.0)
-
-
-def _shifted(frame: np.ndarray, by_ji: tuple[float, float]) -> np.ndarray:
-    """The frame as it would be sampled `by_ji` voxels further on, by the shift theorem; (K, J, I)."""
-    if not any(by_ji):
-        return frame
-    import scipy.fft
-
-    spectrum = scipy.fft.fft2(frame, workers=-1)
-    for axis, by in zip((-2, -1), by_ji, strict=True):
-        frequency = scipy.fft.fftfreq(frame.shape[axis])
-        ramp = np.exp(2j * np.pi * frequency * by)
-        ramp[frequency == -0.5] = np.cos(np.pi * by)  # ±Nyquist in equal parts keep real images real
-        spectrum = spectrum * ramp.reshape(-1, *[1] * (-axis - 1)).astype(np.complex64)
-    shifted = scipy.fft.ifft2(spectrum, workers=-1)
-    return shifted if np.iscomplexobj(frame) else shifted.real
 
 
 METHOD = Method(

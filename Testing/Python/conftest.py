@@ -12,7 +12,7 @@ from hypothesis import settings
 
 from STEnhanceLib.sequence import ImageSequence
 
-pytest_plugins = ["host.fixtures", "comparing", "competing", "learned"]
+pytest_plugins = ["host.fixtures", "comparing", "competing", "learned", "untrained"]
 
 settings.register_profile("same every time", derandomize=True)  # a failure of today is one of tomorrow
 settings.load_profile("same every time")

@@ -1,0 +1,74 @@
+"""A planning scan as a prior: brought onto the grid of the result and to the brightness of the images."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from STEnhanceLib.acquisition import centre_crop
+from STEnhanceLib.errors import STEnhanceError
+from STEnhanceLib.methods.learned import brightness
+from STEnhanceLib.sequence import Grid, ImageSequence
+
+LEAST_COVERED = 0.9
+CLOSE_MM = 1e-3
+
+
+def prepared(prior: ImageSequence, sequence: ImageSequence, grid: Grid) -> tuple[np.ndarray, list[str]]:
+    """The prior where the result will lie, as bright as the first frame of the images.
+
+    Args:
+        prior: one frame on any grid; its magnitude counts.
+        sequence: the images to enhance.
+        grid: of the result.
+
+    Returns:
+        (K, J, I) float32, 0 where the prior does not reach, and notes on what was done.
+
+    Raises:
+        STEnhanceError: the prior covers too little of the field of view, or is dark there.
+    """
+    notes = []
+    if len(prior) > 1:
+        notes.append(f"The prior has {len(prior)} frames; the first one was used.")
+    voxels = np.abs(prior.frames[0])
+    if prior.grid.shape != grid.shape or not np.allclose(prior.ijk_to_ras, grid.ijk_to_ras, atol=CLOSE_MM):
+        voxels, covered = _moved(voxels, np.linalg.inv(prior.ijk_to_ras) @ grid.ijk_to_ras, grid.shape)
+        if covered < LEAST_COVERED:
+            raise STEnhanceError(
+                f"The prior covers {100 * covered:.0f} % of the field of view; expected at least "
+                f"{100 * LEAST_COVERED:.0f} %. Pick a scan of the same region, or leave the prior out where it is "
+                "optional."
+            )
+        beyond = "" if covered == 1 else f"; it covers {100 * covered:.1f} % of the field of view"
+        notes.append(f"The prior was interpolated onto the grid of the result{beyond}.")
+    if not voxels.any():
+        raise STEnhanceError("The prior is 0 all over the field of view; expected a scan with signal. Pick another.")
+    # Without the detail that the images lack, so that both percentiles tell of the same.
+    factor = brightness(sequence.frames[0]) / brightness(centre_crop.crop(voxels, sequence.grid.shape[1:]))
+    notes.append(f"The prior was multiplied by {factor:.4g} to match the brightness of the first frame.")
+    return voxels * np.float32(factor), notes
+
+
+def _moved(voxels: np.ndarray, to_prior: np.ndarray, shape: tuple[int, int, int]) -> tuple[np.ndarray, float]:
+    """Cubic interpolation at other places, and the share of them that lie within the voxels.
+
+    Args:
+        voxels: (K, J, I).
+        to_prior: (4, 4) from the (i, j, k) of the result to that of `voxels`.
+        shape: of the result.
+    """
+    from scipy import ndimage
+
+    matrix, offset = to_prior[2::-1, 2::-1], to_prior[2::-1, 3]  # in the order (k, j, i)
+    moved = np.empty(shape, np.float32)
+    ndimage.affine_transform(voxels, matrix, offset, shape, moved, order=3, mode="nearest")
+    last = np.subtract(voxels.shape, 0.5)
+    covered = 0
+    in_plane = np.einsum("xy,yji->xji", matrix[:, 1:], np.indices(shape[1:], np.float64)) + offset[:, None, None]
+    for k, plane in enumerate(moved):
+        where = in_plane + k * matrix[:, 0, None, None]
+        # A voxel reaches half its size beyond its centre; 1e-6 for what rounding does to aligned edges.
+        inside = ((where >= -0.5 - 1e-6) & (where <= last[:, None, None] + 1e-6)).all(axis=0)
+        plane[~inside] = 0
+        covered += np.count_nonzero(inside)
+    return np.maximum(moved, 0), covered / moved.size

@@ -1,0 +1,145 @@
+"""STEnhance-SR: finer pixels and thinner slices from a frame, its neighbours and a prior, true to what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from STEnhanceLib.acquisition.thick_slices import fine_slices
+from STEnhanceLib.errors import STEnhanceError
+from STEnhanceLib.methods import in_plane, learned, through_plane
+from STEnhanceLib.methods import prior as priors
+from STEnhanceLib.methods.declaration import EnhancedFrame, Enhancement, Method, Need, Task, parameter
+from STEnhanceLib.methods.placement import Placement
+from STEnhanceLib.methods.target_grid import FinerGrid
+from STEnhanceLib.methods.unsupported import fraction
+from STEnhanceLib.sequence import Grid, ImageSequence
+
+IN_PLANE, THROUGH_PLANE = "stenhance-sr", "stenhance-sr-through-plane"
+NETWORK = "stenhance-sr"
+LEAST_SLICE_FACTOR = 1.5  # below, slices overlap so much that telling them apart multiplies noise
+
+
+@dataclass(frozen=True)
+class StenhanceSrParameters(FinerGrid):
+    """How fine, and what may help."""
+
+    slice_factor: float = parameter(
+        1.0, "How many thin slices replace a thick one: 1 keeps the slices, else from 1.5.", minimum=1.0, maximum=4.0
+    )
+    data_consistency: bool = parameter(True, "Keep the frequencies that were measured exactly as they are.")
+    neighbours: bool = parameter(True, "Use the frames before and after each one, aligned to it.")
+    model: str = learned.model_parameter()
+
+    def on(self, source: Grid) -> Grid:
+        """The grid of the result; the first slices coincide.
+
+        Raises:
+            STEnhanceError: as for the in-plane grid, or slices that cannot be made thinner.
+        """
+        grid, thick, factor = super().on(source), source.shape[0], self.slice_factor
+        if factor == 1:
+            return grid
+        if factor < LEAST_SLICE_FACTOR or thick < 2:
+            raise STEnhanceError(
+                f"A slice factor of {factor:g} was given for {thick} slice{'s' if thick > 1 else ''}; expected 1, or "
+                f"from {LEAST_SLICE_FACTOR:g} to 4 for at least 2 slices."
+            )
+        matrix = grid.ijk_to_ras @ np.diag([1.0, 1.0, 1 / factor, 1.0])
+        return replace(grid, shape=(fine_slices(thick, factor), *grid.shape[1:]), ijk_to_ras=matrix)
+
+
+def enhance(
+    sequence: ImageSequence, parameters: StenhanceSrParameters, prior: ImageSequence | None = None
+) -> Enhancement:
+    """Sharpen each slice in-plane, then the stack across slices; what was measured is put back after both.
+
+    Real and imaginary parts of complex images pass the networks one by one, on one scale; their magnitude is returned.
+
+    Raises:
+        STEnhanceError: the slices cannot be made thinner, the prior lies elsewhere, or there is no such model.
+    """
+    grid, in_plane_grid = parameters.on(sequence.grid), FinerGrid.on(parameters, sequence.grid)
+    notes = learned.notes_on(parameters, sequence, "their real and imaginary parts were sharpened")
+    models = []
+    sharp = None
+    if in_plane_grid.shape != sequence.grid.shape:
+        models.append(learned.chosen_model(parameters.model, IN_PLANE, NETWORK))
+        if prior is not None:
+            sharp, of_prior = priors.prepared(prior, sequence, in_plane_grid)
+            notes += of_prior
+    elif prior is not None:
+        notes.append("The prior was not used, because the pixels stay as they are.")
+    if grid.shape[0] != sequence.grid.shape[0]:
+        models.append(THROUGH_PLANE)
+    if not models:
+        notes = ["Neither finer pixels nor thinner slices were asked for, so the images are as they were."]
+    frames = _frames(sequence, parameters, in_plane_grid.shape[1:], sharp=sharp, models=models, notes=notes)
+    return Enhancement(grid, frames, notes, tuple(models))
+
+
+def _frames(
+    sequence: ImageSequence,
+    parameters: StenhanceSrParameters,
+    shape_ji: tuple[int, int],
+    *,
+    sharp: np.ndarray | None,
+    models: list[str],
+    notes: list[str],
+) -> Iterator[EnhancedFrame]:
+    measured = learned.measured_frames(sequence, parameters, shape_ji, magnitude=False)
+    scale = learned.brightness(sequence.frames)
+    shared = {"placement": Placement(notes), "consistent": parameters.data_consistency}
+
+    def around(t: int) -> tuple[int, int, int]:
+        return (t, *_neighbours(t, len(sequence), sequence.periodic)) if parameters.neighbours else (t, t, t)
+
+    def as_measured(t: int) -> in_plane.Estimate:
+        voxels = measured(t)
+        parts = np.stack([voxels.real, voxels.imag]) if np.iscomplexobj(voxels) else voxels[None]
+        return in_plane.Estimate(parts / np.float32(scale), parts / np.float32(scale))
+
+    estimate = as_measured
+    for model in models:
+        if model == THROUGH_PLANE:
+            factor = parameters.slice_factor
+            estimate = through_plane.thinner(estimate, around, factor, model=model, **shared)
+        else:
+            prior = None if sharp is None else sharp / np.float32(scale)
+            estimate = in_plane.finer(estimate, around, shape_ji, prior, model=model, **shared)
+    for t in range(len(sequence)):
+        fine, supported = estimate(t)
+        voxels = fine[0] if len(fine) == 1 else np.hypot(*fine)
+        yield EnhancedFrame(voxels * np.float32(scale), fraction(_of_parts(fine - supported), _of_parts(fine)))
+
+
+def _of_parts(parts: np.ndarray) -> np.ndarray:
+    """(1, …) to its real, (2, …) to its complex image."""
+    return parts[0] if len(parts) == 1 else parts[0] + 1j * parts[1]
+
+
+def _neighbours(t: int, count: int, periodic: bool) -> tuple[int, int]:
+    """The frames before and after; at the ends of a sequence that is no cycle, the frame itself."""
+    if periodic:
+        return (t - 1) % count, (t + 1) % count
+    return max(t - 1, 0), min(t + 1, count - 1)
+
+
+METHOD = Method(
+    key="stenhance-sr",
+    title="STEnhance-SR",
+    task=Task.SUPER_RESOLUTION,
+    summary="Finer pixels and slices with the help of neighbouring frames; keeps all that was measured.",
+    parameters=StenhanceSrParameters,
+    enhance=enhance,
+    reference="Of this project (2026), after Shi et al.: Real-time single image and video super-resolution using an "
+    "efficient sub-pixel convolutional neural network. CVPR 2016. Schlemper et al.: A deep cascade of convolutional "
+    "neural networks for dynamic MR image reconstruction. IEEE Trans Med Imaging 2018; 37:491-503.",
+    uses=(Need.PRIOR,),
+    requires=("torch", "safetensors"),
+    models=(IN_PLANE, THROUGH_PLANE),
+    rank=30,
+    preview_frames=3,
+)
