@@ -154,7 +154,8 @@ class SceneRun:
                 self.publication.add_frame(event.voxels, event.unsupported)
                 self.finished_frames, self.remaining_s = event.index + 1, event.remaining_s
             case Finished():
-                self.publication.finish()
+                self.notes += event.notes
+                self.publication.finish(event.attributes)
                 self._end()
             case Failed():
                 self._fail(event.message)

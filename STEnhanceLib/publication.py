@@ -105,8 +105,11 @@ class Publication:
         else:
             insert_frame(self.sequence, self._index_values[index], voxels, self._grid.ijk_to_ras, attributes)
 
-    def finish(self) -> None:
+    def finish(self, attributes: Mapping[str, str] | None = None) -> None:
         """All frames are there: the browser steps through the result where that is denser than its master.
+
+        Args:
+            attributes: provenance that came up while the frames were computed.
 
         Raises:
             STEnhanceError: frames are missing, or input or result are gone.
@@ -116,6 +119,8 @@ class Publication:
                 f"{len(self)} of {len(self._grid)} frames were published; expected all of them. Run the method again."
             )
         self._check_scene()
+        if attributes:
+            describe(self.sequence, attributes, self._grid.periodic)
         master = self.browser.GetMasterSequenceNode()
         if not _steps_through(self.sequence, master):
             return

@@ -258,7 +258,10 @@ class Job:
         """Turn an answer of the worker into an event."""
         match message["event"]:
             case "finished":
-                self._finish(Finished())
+                finished = Finished(tuple(message["notes"]), message["attributes"])
+                if finished.notes and self._plan is not None:
+                    self._plan = Planned(self._plan.grid, self._plan.notes + finished.notes, finished.attributes)
+                self._finish(finished)
             case "cancelled":
                 self._finish(Cancelled())
             case "failed":

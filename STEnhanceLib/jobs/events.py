@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -48,7 +48,15 @@ class FrameReady:
 
 @dataclass(frozen=True)
 class Finished:
-    """All frames are there."""
+    """All frames are there.
+
+    Attributes:
+        notes: what else came up while they were computed, one sentence each.
+        attributes: provenance with these notes; empty where there are none.
+    """
+
+    notes: tuple[str, ...] = ()
+    attributes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ FOLDER holds the voxel files of all jobs and belongs to the parent; the worker r
 | (start) | `{"event": "started", "pid": …}` |
 | `{"run": 1, "method": …, "settings": …, "sequence": …, "prior": …, "kspace": …, "device": …, "result": …, \
 "unsupported": …}` | \
-`planned`, `frame` for every frame, then `finished`, `failed` or `cancelled`, each with `"job": 1` |
+`planned`, `frame` for every frame, then `finished` (with late notes), `failed` or `cancelled`, each with `"job": 1` |
 | `{"cancel": 1}` | `cancelled` after the frame at work |
 | `{"end": true}` | |
 """
@@ -69,8 +69,7 @@ class _Worker:
         while True:
             order = self._orders.get()
             try:
-                self._run(order)
-                self._say(job=order["run"], event="finished")
+                self._say(job=order["run"], event="finished", **self._run(order))
             except _CancelledError:
                 self._say(job=order["run"], event="cancelled")
             except Exception as error:
@@ -102,7 +101,8 @@ class _Worker:
         except OSError:
             self._leave()
 
-    def _run(self, order: dict[str, Any]) -> None:
+    def _run(self, order: dict[str, Any]) -> dict[str, Any]:
+        """Compute all frames; notes that came up meanwhile, and the provenance with them."""
         device.choose(order["device"])
         method = find_method(order["method"])
         parameters = parse_parameters(method, order["settings"])
@@ -112,7 +112,7 @@ class _Worker:
         self._stop_if_cancelled(order)
         result = _Result(order, enhancement)
         attributes = run.provenance(method, parameters, sequence, enhancement)
-        grid = messages.encode_grid(enhancement.grid)
+        grid, planned = messages.encode_grid(enhancement.grid), len(enhancement.notes)
         self._say(job=order["run"], event="planned", grid=grid, notes=enhancement.notes, attributes=attributes)
         with contextlib.closing(enhancement.frames) as frames:
             start = time.perf_counter()
@@ -122,6 +122,11 @@ class _Worker:
                 unsupported = result.write(index, frame)
                 self._say(job=order["run"], event="frame", index=index, seconds=seconds, unsupported=unsupported)
                 start = time.perf_counter()
+        late = enhancement.notes[planned:]
+        return {
+            "notes": late,
+            "attributes": run.provenance(method, parameters, sequence, enhancement) if late else {},
+        }
 
     def _stop_if_cancelled(self, order: dict[str, Any]) -> None:
         if order["run"] in self._cancelled:

@@ -65,6 +65,13 @@ def files_of(worker) -> list[Path]:
     return list(worker._folder.iterdir())
 
 
+def test_what_comes_up_while_frames_are_computed_is_kept_with_the_result(worker, input_node):
+    enhancing = SceneRun(worker, input_node, "test-copy", {"after": 3, "then": "note"}, name="result")
+    node = enhancing.wait()
+    assert enhancing.notes[-1] == "Memory was short."
+    assert node.GetAttribute("STEnhance.Assumed").endswith(" Memory was short.")
+
+
 def test_the_result_in_the_scene_is_what_the_method_gives(worker, input_node, beating_disc):
     method = methods.find_method("linear")
     parameters = methods.parse_parameters(method, {"factor": 2})

@@ -86,6 +86,16 @@ def test_a_job_gives_what_the_method_gives_in_this_process(worker, beating_disc)
     assert finished == Finished()
 
 
+def test_what_comes_up_while_frames_are_computed_is_told_in_the_end(worker, beating_disc):
+    job = worker.submit("test-copy", {"after": 3, "then": "note"}, beating_disc)
+    planned, *_frames, finished = list(job)
+    assert "Memory was short." not in planned.notes
+    assert finished.notes == ("Memory was short.",)
+    result = job.result()
+    assert result.notes == planned.notes + finished.notes
+    assert result.attributes["STEnhance.Assumed"] == planned.attributes["STEnhance.Assumed"] + " Memory was short."
+
+
 def test_frames_come_one_by_one_with_an_estimate_of_the_remaining_time(worker, beating_disc):
     start = time.monotonic()
     job = worker.submit("test-copy", {"seconds": 0.1}, beating_disc)

@@ -24,15 +24,18 @@ class Behaviour:
 
 
 def copy(sequence, behaviour):
+    notes = [f"torch loaded: {'torch' in sys.modules}", f"given: {sequence.frames.dtype}"]
+
     def frames():
         for index, frame in enumerate(sequence.frames):
             if index == behaviour.after:
+                if behaviour.then == "note":
+                    notes.append("Memory was short.")
                 misbehave(behaviour.then)
             time.sleep(behaviour.seconds)
             unsupported = float("nan") if behaviour.then != "map" else np.full_like(frame, index / 8)
             yield EnhancedFrame(np.abs(frame), unsupported)
 
-    notes = (f"torch loaded: {'torch' in sys.modules}", f"given: {sequence.frames.dtype}")
     return Enhancement(sequence.grid, frames(), notes)
 
 
