@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from STEnhanceLib.acquisition import centre_crop
+from STEnhanceLib.acquisition import centre_crop, thick_slices
 from STEnhanceLib.acquisition.kspace import KSpace
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.sequence import ImageSequence
@@ -133,21 +133,14 @@ def _cropped(sequence: ImageSequence, per_axis: float, acquisition: str) -> Imag
 
 
 def _thick_slices(sequence: ImageSequence) -> ImageSequence:
-    """Thick slice n is centred on slice 4n, where a Gaussian profile of 4 slices full width at half maximum ends up.
-
-    Beyond the ends of the stack its outermost slices are repeated.
-    """
-    from scipy.ndimage import gaussian_filter1d
-
+    """See `thick_slices`."""
     slices = sequence.grid.shape[0]
     if slices <= THICKNESS:
         raise STEnhanceError(f"z4 was to be simulated from {slices} slices; expected at least {THICKNESS + 1}.")
-    sigma = THICKNESS / (2 * np.sqrt(2 * np.log(2)))
-    frames = np.stack(
-        [gaussian_filter1d(frame, sigma, axis=0, mode="nearest")[::THICKNESS] for frame in sequence.frames]
-    )
+    thick = -(-slices // THICKNESS)
+    frames = np.stack([thick_slices.measure(frame, thick, THICKNESS) for frame in sequence.frames])
     ijk_to_ras = sequence.ijk_to_ras @ np.diag([1.0, 1.0, THICKNESS, 1.0])
-    return dataclasses.replace(sequence, frames=frames.astype(sequence.frames.dtype), ijk_to_ras=ijk_to_ras)
+    return dataclasses.replace(sequence, frames=frames, ijk_to_ras=ijk_to_ras)
 
 
 def _every(sequence: ImageSequence, step: int, acquisition: str) -> tuple[ImageSequence, np.ndarray]:
