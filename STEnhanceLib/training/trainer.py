@@ -16,6 +16,7 @@ import torch
 from STEnhanceLib import networks
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.training import curves
+from STEnhanceLib.training.optimization import OneCycle
 from STEnhanceLib.training.recipe import Exercise, Recipe
 
 logger = logging.getLogger(__name__)
@@ -23,7 +24,6 @@ logger = logging.getLogger(__name__)
 CHECKPOINT, LOG, CURVES = "checkpoint.pt", "log.csv", "curves.png"
 AVERAGE_OVER = 500  # steps, of the averaged weights
 LARGEST_GRADIENT = 1.0
-WARM_UP = 0.1  # share of the steps until the learning rate peaks
 
 
 @dataclasses.dataclass
@@ -69,11 +69,8 @@ def train(
     if start_from:
         _take_over(network, start_from)
     averaged = torch.optim.swa_utils.AveragedModel(network, multi_avg_fn=_average)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=1e-5)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, recipe.learning_rate, total_steps=steps, pct_start=WARM_UP
-    )
-    state = {"network": network, "averaged": averaged, "optimizer": optimizer, "schedule": schedule}
+    optimization = OneCycle(network, recipe.learning_rate, steps)
+    state = {"network": network, "averaged": averaged, "optimization": optimization}
     plan = {"recipe": recipe.name, "steps": steps, "seed": seed}
     progress = _take_up(folder / CHECKPOINT, plan, state)
     every = max(1, steps // checks)
@@ -90,18 +87,16 @@ def train(
                 f"{recipe.name}: the loss is {loss.item()} at step {progress.step}; expected a number. Lower the "
                 f"learning rate of the recipe, delete {CHECKPOINT}, and start anew."
             )
-        optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), LARGEST_GRADIENT)
-        optimizer.step()
-        schedule.step()
+        optimization.step()
         averaged.update_parameters(network)
         recent.append(loss.item())
         progress.step += 1
         if progress.step % every == 0 or progress.step == steps:
             now = time.perf_counter()
             progress.seconds += now - clock
-            row = {"step": progress.step, "loss": float(np.mean(recent)), "learning_rate": schedule.get_last_lr()[0]}
+            row = {"step": progress.step, "loss": float(np.mean(recent)), "learning_rate": optimization.learning_rate}
             progress.history.append({**row, "seconds": progress.seconds, **_validate(exercise, averaged.module)})
             recent.clear()
             _save(folder, plan, state, progress)

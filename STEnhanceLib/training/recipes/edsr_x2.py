@@ -11,8 +11,8 @@ RECIPE = Recipe(
     network="edsr",
     configuration={"scale": 2, "blocks": 16, "features": 64},
     exercise=functools.partial(SingleFrames, scale=2),
-    steps=2_500,
-    learning_rate=5e-4,
+    steps=800,
+    learning_rate=1.5e-3,
     card=Card(
         task="super-resolution",
         intended_use="Research: single magnitude frames of low in-plane resolution, as they come from a fast scan.",

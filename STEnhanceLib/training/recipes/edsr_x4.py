@@ -11,8 +11,8 @@ RECIPE = Recipe(
     network="edsr",
     configuration={"scale": 4, "blocks": 16, "features": 64},
     exercise=functools.partial(SingleFrames, scale=4),
-    steps=3_000,
-    learning_rate=5e-4,
+    steps=1_500,
+    learning_rate=1.5e-3,
     start_from="edsr-x2",  # the paper, too, trains 2× first
     card=Card(
         task="super-resolution",
