@@ -62,13 +62,15 @@ def _moved(voxels: np.ndarray, to_prior: np.ndarray, shape: tuple[int, int, int]
     matrix, offset = to_prior[2::-1, 2::-1], to_prior[2::-1, 3]  # in the order (k, j, i)
     moved = np.empty(shape, np.float32)
     ndimage.affine_transform(voxels, matrix, offset, shape, moved, order=3, mode="nearest")
-    last = np.subtract(voxels.shape, 0.5)
+    # A slice reaches half its thickness beyond its centre. In-plane an image from the Fourier transform has no edge
+    # before its next sample, which would be the first one again. 1e-6 is for what rounding does to aligned edges.
+    reach = np.array([0.5, 1, 1])[:, None, None] + 1e-6
+    last = np.subtract(voxels.shape, 1)[:, None, None]
     covered = 0
     in_plane = np.einsum("xy,yji->xji", matrix[:, 1:], np.indices(shape[1:], np.float64)) + offset[:, None, None]
     for k, plane in enumerate(moved):
         where = in_plane + k * matrix[:, 0, None, None]
-        # A voxel reaches half its size beyond its centre; 1e-6 for what rounding does to aligned edges.
-        inside = ((where >= -0.5 - 1e-6) & (where <= last[:, None, None] + 1e-6)).all(axis=0)
+        inside = ((where >= -reach) & (where <= last + reach)).all(axis=0)
         plane[~inside] = 0
         covered += np.count_nonzero(inside)
     return np.maximum(moved, 0), covered / moved.size

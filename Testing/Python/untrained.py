@@ -1,13 +1,17 @@
-"""Small models of all learned super-resolution methods under the names of the shipped ones, with random weights."""
+"""Small models with random weights under the names of the shipped ones for super-resolution, and images for them."""
 
 from __future__ import annotations
 
 import importlib.util
 
+import numpy as np
 import pytest
 from learned import DESCRIPTION
 
 from STEnhanceLib import models, networks
+from STEnhanceLib.methods import Need, find_method, parse_parameters
+from STEnhanceLib.methods.run import enhance_all
+from STEnhanceLib.sequence import ImageSequence
 
 STENHANCE_SR = ("stenhance-sr", {"features": 8, "blocks": 2})
 UNTRAINED = {
@@ -47,3 +51,23 @@ def untrained(untrained_folder, monkeypatch):
     """They count instead of the shipped ones."""
     monkeypatch.setenv(models.VARIABLE, str(untrained_folder))
     return untrained_folder
+
+
+def run(sequence: ImageSequence, key: str, prior: ImageSequence | None = None, **settings) -> ImageSequence:
+    method = find_method(key)
+    if prior is None and Need.PRIOR in method.needs:
+        prior = sequence.with_frames([0])
+    return enhance_all(method, sequence, parse_parameters(method, settings), prior=prior)
+
+
+def smooth(*shape: int) -> np.ndarray:
+    """Bright waves that a network of low resolution can tell, different in each frame and slice."""
+    t, k, j, i = np.meshgrid(*map(np.arange, shape), indexing="ij")
+    return (5 + np.cos(2 * np.pi * j / shape[2] + t + 0.3 * k) + np.sin(4 * np.pi * i / shape[3] - t)).astype(
+        np.float32
+    )
+
+
+def sequence_of(frames: np.ndarray, ijk_to_ras=None, periodic: bool = False) -> ImageSequence:
+    matrix = np.diag([1.0, 2.0, 8.0, 1.0]) if ijk_to_ras is None else ijk_to_ras
+    return ImageSequence(frames, matrix, 40.0 * np.arange(len(frames)), periodic=periodic)

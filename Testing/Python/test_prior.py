@@ -1,0 +1,72 @@
+"""A planning scan as a prior: wherever it lies, however bright it is, and when it is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from untrained import run, sequence_of, smooth
+
+from STEnhanceLib.acquisition import centre_crop
+from STEnhanceLib.errors import STEnhanceError
+from STEnhanceLib.methods import find_method
+from STEnhanceLib.methods.run import enhance
+from STEnhanceLib.sequence import ImageSequence
+
+pytest.importorskip("torch", reason="torch is not installed: no networks")
+pytest.importorskip("safetensors", reason="safetensors is not installed: no models")
+
+pytestmark = pytest.mark.usefixtures("one_thread", "untrained")
+
+
+@pytest.mark.parametrize("key", ["ddos-unet", "stenhance-sr"])
+def test_a_prior_counts_wherever_it_lies_and_however_bright_it_is(key, oblique_matrix):
+    low = sequence_of(smooth(2, 4, 24, 32), oblique_matrix)
+    grid = find_method(key).parameters().on(low.grid)
+    sharp = ImageSequence(centre_crop.zero_fill(low.frames[:1], (48, 64)), grid.ijk_to_ras, [0.0])
+    expected = run(low, key, sharp)
+    brighter = run(low, key, replace(sharp, frames=700 * sharp.frames))
+    assert np.abs(brighter.frames - expected.frames).max() < 1e-4
+    assert "The prior was multiplied by 0.001429" in " ".join(brighter.notes)
+    # The same anatomy with the axes exchanged: rows for columns, the last slice first.
+    flip = np.array([[0, 1, 0, 0], [1, 0, 0, 0], [0, 0, -1, 3], [0, 0, 0, 1.0]])
+    turned = ImageSequence(np.ascontiguousarray(sharp.frames[:, ::-1].swapaxes(-1, -2)), sharp.ijk_to_ras @ flip, [0.0])
+    moved = run(low, key, turned)
+    assert np.abs(moved.frames - expected.frames).max() < 1e-3
+    assert any("interpolated onto the grid of the result" in note for note in moved.notes)
+    if key == "stenhance-sr":
+        assert np.abs(run(low, key).frames - expected.frames).max() > 1e-3, "else the prior had no influence"
+
+
+def test_a_prior_of_another_place_is_refused(beating_disc):
+    shifted = beating_disc.ijk_to_ras.copy()
+    shifted[:3, 3] += 24 * shifted[:3, 0]  # half of the 48 columns
+    elsewhere = replace(beating_disc.with_frames([0]), ijk_to_ras=shifted)
+    for key in ("ddos-unet", "stenhance-sr"):
+        method = find_method(key)
+        with pytest.raises(STEnhanceError, match="covers 52 % of the field of view; expected at least 90 %"):
+            enhance(method, beating_disc, method.parameters(), prior=elsewhere)
+        dark = replace(beating_disc.with_frames([0]), frames=np.zeros_like(beating_disc.frames[:1]))
+        with pytest.raises(STEnhanceError, match="The prior is 0 all over"):
+            enhance(method, beating_disc, method.parameters(), prior=dark)
+
+
+def test_a_prior_that_reaches_nearly_everywhere_is_used_and_the_rest_noted(beating_disc):
+    shifted = beating_disc.ijk_to_ras.copy()
+    shifted[:3, 3] += 3 * shifted[:3, 0]
+    result = run(beating_disc, "stenhance-sr", replace(beating_disc.with_frames([0, 1]), ijk_to_ras=shifted))
+    assert any("it covers 95.8 % of the field of view" in note for note in result.notes)
+    assert any("has 2 frames; the first one was used" in note for note in result.notes)
+
+
+def test_ddos_unet_goes_on_from_its_own_result_unless_told_otherwise(beating_disc):
+    other = beating_disc.with_frames([4])
+    own, static = (run(beating_disc, "ddos-unet", other, propagate=choice).frames for choice in (True, False))
+    assert np.array_equal(own[0], static[0])
+    assert np.abs(own[1:] - static[1:]).max(axis=(1, 2, 3)).min() > 1e-4
+    # The second frame alone, with the first result as its prior, is the second result.
+    grid = find_method("ddos-unet").parameters().on(beating_disc.grid)
+    first = ImageSequence(own[:1], grid.ijk_to_ras, [0.0])
+    alone = run(beating_disc.with_frames([1]), "ddos-unet", first).frames[0]
+    assert np.abs(alone - own[1]).max() < 0.05 * np.abs(own[1]).max()  # up to the scale of its prior
