@@ -16,6 +16,8 @@ from STEnhanceLib.acquisition import centre_crop
 
 def resample(images: torch.Tensor, shape_ji: tuple[int, int]) -> torch.Tensor:
     """(..., J, I) float32 → (..., J', I'): `crop` of `centre_crop` along axes that shrink, `zero_fill` along others."""
+    if images.is_complex():
+        return torch.complex(resample(images.real, shape_ji), resample(images.imag, shape_ji))
     (old_j, old_i), (new_j, new_i) = images.shape[-2:], shape_ji
     along_j = functools.partial(_along_j, size=new_j)
     along_i = functools.partial(_along_i, size=new_i)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from STEnhanceLib.acquisition import centre_crop
 from STEnhanceLib.methods.placement import Placement
 from STEnhanceLib.methods.tiles import chunks, in_tiles
 
@@ -20,7 +19,7 @@ class Estimate(NamedTuple):
     """One frame, on the intensity scale of networks.
 
     Attributes:
-        fine: (P, K, J, I) float32: one part of real images, real and imaginary part of complex ones.
+        fine: (K, J, I) float32 or complex64.
         supported: the same frame as the measurement alone tells it.
     """
 
@@ -51,29 +50,32 @@ def finer(
     """
     import torch
 
-    from STEnhanceLib.acquisition.centre_crop_torch import replace_centre
+    from STEnhanceLib.acquisition.centre_crop_torch import replace_centre, resample
     from STEnhanceLib.networks.stenhance_sr import aligned_inputs
 
     @functools.lru_cache(maxsize=3)  # a step that follows asks for neighbours, too
     def frame(t: int) -> Estimate:
-        parts = np.stack([measured(n).fine for n in around(t)], axis=2)  # (P, K, 3, j, i)
-        low = parts.reshape(-1, *parts.shape[2:])
-        sharp = None if prior is None else _with_phase(prior, parts[:, :, 0])
+        low = np.stack([measured(n).fine for n in around(t)], axis=1)  # (K, 3, j, i)
 
         def sharpened(network, device, largest) -> tuple[torch.Tensor, torch.Tensor]:
             results = []
             for part in chunks(len(low), shape_ji[0] * shape_ji[1], largest):
                 given = torch.from_numpy(low[part]).to(device)
-                of_prior = None if sharp is None else torch.from_numpy(sharp[part]).to(device)
-                zero_filled, of_prior = aligned_inputs(given, of_prior, shape_ji)
-                fine = _refined(network, zero_filled, of_prior, given.shape[-2:], largest)
+                sharp = None if prior is None else torch.from_numpy(prior[part, None]).to(device)
+                images, sharp = aligned_inputs(given.abs() if given.is_complex() else given, sharp, shape_ji)
+                supported = images[:, :1]
+                if given.is_complex():
+                    supported = resample(given[:, :1], shape_ji)
+                    images = torch.cat([supported.abs(), images[:, 1:]], dim=1)
+                fine = _refined(network, images, sharp, given.shape[-2:], largest)
+                if given.is_complex():
+                    fine = fine * supported.sgn()  # its phase
                 if consistent:
                     fine = replace_centre(fine, given[:, :1])
-                results.append((fine.cpu(), zero_filled[:, :1].cpu()))
+                results.append((fine[:, 0].cpu(), supported[:, 0].cpu()))
             return tuple(torch.cat(each) for each in zip(*results, strict=True))
 
-        both = placement.run(model, sharpened)
-        return Estimate(*(images.numpy().reshape(*parts.shape[:2], *shape_ji) for images in both))
+        return Estimate(*(images.numpy() for images in placement.run(model, sharpened)))
 
     return frame
 
@@ -94,12 +96,3 @@ def _refined(network, zero_filled, prior, measured_ji, largest) -> torch.Tensor:
 
     images = zero_filled if prior is None else torch.cat([zero_filled, prior], dim=1)
     return in_tiles(apply, images, network.radius, multiple=FOLD, largest=largest)
-
-
-def _with_phase(prior: np.ndarray, now: np.ndarray) -> np.ndarray:
-    """(P · K, 1, J, I): the prior for each part of the (P, K, j, i) frame, with its phase if it has one."""
-    if len(now) == 1:
-        return prior[:, None]
-    complex_frame = centre_crop.zero_fill(now[0] + np.complex64(1j) * now[1], prior.shape[-2:])
-    turned = prior * np.exp(1j * np.angle(complex_frame))
-    return np.stack([turned.real, turned.imag]).astype(np.float32).reshape(-1, 1, *prior.shape[-2:])

@@ -56,13 +56,14 @@ def enhance(
 ) -> Enhancement:
     """Sharpen each slice in-plane, then the stack across slices; what was measured is put back after both.
 
-    Real and imaginary parts of complex images pass the networks one by one, on one scale; their magnitude is returned.
+    Of complex images the networks see the magnitude, as in their training. Their results get the phase of the
+    interpolated images before the measured real and imaginary parts are put in place; the magnitude is returned.
 
     Raises:
         STEnhanceError: the slices cannot be made thinner, the prior lies elsewhere, or there is no such model.
     """
     grid, in_plane_grid = parameters.on(sequence.grid), FinerGrid.on(parameters, sequence.grid)
-    notes = learned.notes_on(parameters, sequence, "their real and imaginary parts were sharpened")
+    notes = learned.notes_on(parameters, sequence, "their magnitude was sharpened and got the interpolated phase")
     models = []
     sharp = None
     if in_plane_grid.shape != sequence.grid.shape:
@@ -97,9 +98,8 @@ def _frames(
         return (t, *_neighbours(t, len(sequence), sequence.periodic)) if parameters.neighbours else (t, t, t)
 
     def as_measured(t: int) -> in_plane.Estimate:
-        voxels = measured(t)
-        parts = np.stack([voxels.real, voxels.imag]) if np.iscomplexobj(voxels) else voxels[None]
-        return in_plane.Estimate(parts / np.float32(scale), parts / np.float32(scale))
+        voxels = measured(t) / np.float32(scale)
+        return in_plane.Estimate(voxels, voxels)
 
     estimate = as_measured
     for model in models:
@@ -111,13 +111,8 @@ def _frames(
             estimate = in_plane.finer(estimate, around, shape_ji, prior, model=model, **shared)
     for t in range(len(sequence)):
         fine, supported = estimate(t)
-        voxels = fine[0] if len(fine) == 1 else np.hypot(*fine)
-        yield EnhancedFrame(voxels * np.float32(scale), fraction(_of_parts(fine - supported), _of_parts(fine)))
-
-
-def _of_parts(parts: np.ndarray) -> np.ndarray:
-    """(1, …) to its real, (2, …) to its complex image."""
-    return parts[0] if len(parts) == 1 else parts[0] + 1j * parts[1]
+        voxels = np.abs(fine) if np.iscomplexobj(fine) else fine
+        yield EnhancedFrame(voxels * np.float32(scale), fraction(fine - supported, fine))
 
 
 def _neighbours(t: int, count: int, periodic: bool) -> tuple[int, int]:

@@ -37,11 +37,14 @@ def thinner(
 
     def frame(t: int) -> Estimate:
         thick = stacks(t)
-        starts = np.stack([thick_slices.start(stacks(n).fine, factor) for n in around(t)], axis=1)  # (P, 3, K, J, I)
+        starts = np.stack([thick_slices.start(stacks(n).fine, factor) for n in around(t)])  # (3, K, J, I)
 
         def refined(network, device, largest) -> torch.Tensor:
             given = torch.from_numpy(starts).to(device)
-            fine = sum(_planes(network, given, axis, factor, largest) for axis in (ROWS, COLUMNS)) / 2
+            images = given.abs() if given.is_complex() else given
+            fine = sum(_planes(network, images, axis, factor, largest) for axis in (ROWS, COLUMNS)) / 2
+            if given.is_complex():
+                fine = fine * given[0].sgn()  # its phase
             if consistent:
                 fine = thick_slices.replace_measured(fine, torch.from_numpy(thick.fine).to(device), factor)
             return fine.cpu()
@@ -53,15 +56,14 @@ def thinner(
     return frame
 
 
-def _planes(network, given: torch.Tensor, axis: int, factor: float, largest: int) -> torch.Tensor:
-    """Each plane of the (P, 3, K, J, I) stacks that lies at right angles to `axis` refined: (P, K, J, I)."""
+def _planes(network, images: torch.Tensor, axis: int, factor: float, largest: int) -> torch.Tensor:
+    """Each plane of the (3, K, J, I) stacks that lies at right angles to `axis` refined: (K, J, I)."""
     import torch
 
     from STEnhanceLib.networks.stenhance_sr import FOLD
 
-    planes = given.movedim(axis, 1)
-    count, planes = planes.shape[:2], planes.flatten(0, 1)  # (·, 3, K, I or J)
-    support = given.new_tensor([[1 / factor, 1.0]])
+    planes = images.movedim(axis, 0)  # (J, 3, K, I) or (I, 3, K, J)
+    support = images.new_tensor([[1 / factor, 1.0]])
 
     def apply(tile: torch.Tensor) -> torch.Tensor:
         return network(tile, None, support.expand(len(tile), 2))
@@ -71,4 +73,4 @@ def _planes(network, given: torch.Tensor, axis: int, factor: float, largest: int
         in_tiles(apply, planes[part].contiguous(), network.radius, multiple=FOLD, largest=largest)[:, 0]
         for part in chunks(len(planes), each, largest)
     ]
-    return torch.cat(results).unflatten(0, count).movedim(1, axis)
+    return torch.cat(results).movedim(0, axis)

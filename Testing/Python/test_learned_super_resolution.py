@@ -19,7 +19,8 @@ from STEnhanceLib.acquisition import centre_crop, thick_slices  # noqa: E402
 from STEnhanceLib.acquisition.simulate import simulate  # noqa: E402
 from STEnhanceLib.errors import STEnhanceError  # noqa: E402
 from STEnhanceLib.evaluation.residual import kspace_residual  # noqa: E402
-from STEnhanceLib.methods import find_method, parse_parameters  # noqa: E402
+from STEnhanceLib.methods import find_method, in_plane, parse_parameters  # noqa: E402
+from STEnhanceLib.methods.placement import Placement  # noqa: E402
 from STEnhanceLib.methods.run import enhance, expected_result  # noqa: E402
 from STEnhanceLib.sequence import ImageSequence  # noqa: E402
 
@@ -225,6 +226,24 @@ def test_neighbouring_frames_help_and_those_of_a_cycle_go_around(beating_disc):
     assert np.array_equal(frames[moved_by(3)], [2, 3, 4])
     assert np.array_equal(frames[moved_by(3, neighbours=False)], [3])
     assert find_method("stenhance-sr").preview_frames == 3
+
+
+def test_real_and_imaginary_parts_are_kept_as_measured():
+    images = (smooth(1, 2, 15, 21)[0] * np.exp(1j * smooth(1, 2, 15, 21)[0])).astype(np.complex64)
+    finer = in_plane.finer(
+        lambda _t: in_plane.Estimate(images, images),
+        lambda t: (t, t, t),
+        (40, 50),
+        None,
+        model="stenhance-sr",
+        placement=Placement([]),
+        consistent=True,
+    )
+    fine, supported = finer(0)
+    assert fine.dtype == supported.dtype == np.complex64
+    assert np.abs(supported - centre_crop.zero_fill(images, (40, 50))).max() < 1e-4
+    assert np.abs(fine - supported).max() > 1e-2
+    assert np.abs(centre_crop.crop(fine, (15, 21)) - images).max() < 1e-5 * np.abs(images).max()
 
 
 def test_slices_are_made_thinner_and_the_thick_ones_kept(beating_disc):
