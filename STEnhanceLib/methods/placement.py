@@ -40,7 +40,7 @@ class Placement:
             step: computes from the beginning whenever it is called; `largest` see `tiles.in_tiles`.
 
         Raises:
-            torch.OutOfMemoryError: not even the smallest parts on the CPU are small enough.
+            torch.cuda.OutOfMemoryError: not even the smallest parts on the CPU are small enough.
         """
         import torch
 
@@ -49,7 +49,7 @@ class Placement:
                 network = models.load(model, self.device)
                 with torch.inference_mode():
                     return step(network, self.device, self.largest)
-            except torch.OutOfMemoryError as error:
+            except torch.cuda.OutOfMemoryError as error:
                 logger.warning("%s", error)
                 if not self._can_give_way():
                     raise
