@@ -15,6 +15,7 @@ from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.sequence import Grid
 
 FORMAT = "STEnhance k-space 1"
+ISMRMRD_SUFFIXES = (".h5", ".hdf5", ".mrd")
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,10 +35,12 @@ class KSpace:
         trajectory: (T, S, R, 2) float32, (k_j, k_i) in radians per pixel, −π … π.
         noise_std: standard deviation of the complex noise per real and imaginary part, in units of `samples`;
             NaN where unknown.
+        notes: what had to be assumed or estimated, one sentence each; methods pass them on with their result.
 
     Raises:
         STEnhanceError: shapes that do not belong together, samples that are NaN or infinite, a frame in which nothing
-            was measured, a mask without the centre of k-space, samples where the mask says that there are none.
+            was measured of a slice, a mask without the centre of k-space, samples where the mask says that there are
+            none.
     """
 
     samples: np.ndarray
@@ -46,6 +49,7 @@ class KSpace:
     mask: np.ndarray | None = None
     trajectory: np.ndarray | None = None
     noise_std: float = float("nan")
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self):
         if (self.mask is None) == (self.trajectory is None):
@@ -63,14 +67,47 @@ class KSpace:
                 "Multiply cycles per pixel by 2π."
             )
         for frame, samples in enumerate(self.samples):
-            if not samples.any():
-                raise STEnhanceError(f"In frame {frame + 1} of {len(self.samples)} all k-space samples are 0; "
-                                     "expected at least one measured spoke or line. Leave the frame out.")  # fmt: skip
+            for index, of_slice in enumerate(samples):
+                if not of_slice.any():
+                    raise STEnhanceError(
+                        f"In frame {frame + 1} of {len(self.samples)} all k-space samples are 0 in slice {index + 1}; "
+                        "expected at least one measured spoke or line. Leave the frame out."
+                    )
 
     @property
     def coils(self) -> int:
         """Number of receiver coils."""
         return self.coil_sensitivities.shape[1]
+
+    @classmethod
+    def without_coil_maps(
+        cls,
+        samples: np.ndarray,
+        grid: Grid,
+        mask: np.ndarray | None = None,
+        trajectory: np.ndarray | None = None,
+        *,
+        noise_std: float = float("nan"),
+        notes: tuple[str, ...] = (),
+    ) -> KSpace:
+        """A measurement of which no coil maps are known: they are estimated from it, and a note says so.
+
+        Raises:
+            STEnhanceError: as the constructor, or torch is needed and missing.
+        """
+        coils = np.shape(samples)[2] if np.ndim(samples) == 5 else 1
+        alike = np.full((grid.shape[0], coils, *grid.shape[1:]), max(coils, 1) ** -0.5, np.complex64)
+        kspace = cls(samples, alike, grid, mask, trajectory, noise_std, notes)
+        try:
+            from STEnhanceLib.acquisition import coil_estimation
+
+            estimated = coil_estimation.estimate(kspace)
+        except ImportError as error:
+            raise STEnhanceError(
+                f"The k-space has no coil maps, and to estimate them needs {error.name}, not installed here; install "
+                "with `pip install torch torchkbnufft`."
+            ) from None
+        return replace(kspace, coil_sensitivities=estimated, notes=(*notes, coil_estimation.NOTE))
 
     def frame(self, index: int) -> KSpace:
         """The measurement of one frame only."""
@@ -88,7 +125,7 @@ class KSpace:
 
         The file appears complete or not at all. Its arrays are `format`, `samples` (Cartesian: (lines of all frames,
         K, C, I) in the order of `mask`; radial: as here), `coil_sensitivities`, `mask` or `trajectory`, `noise_std`,
-        and `shape`, `ijk_to_ras`, `times_ms`, `periodic` of the grid.
+        and `shape`, `ijk_to_ras`, `times_ms`, `periodic` of the grid, and `notes`.
 
         Raises:
             STEnhanceError: the file cannot be written.
@@ -103,6 +140,7 @@ class KSpace:
             "ijk_to_ras": self.grid.ijk_to_ras,
             "times_ms": self.grid.times_ms,
             "periodic": np.array(self.grid.periodic),
+            "notes": np.array(self.notes, str),
         }
         if self.mask is not None:
             arrays |= {"mask": self.mask, "samples": np.moveaxis(self.samples, 3, 1)[self.mask]}
@@ -125,11 +163,17 @@ class KSpace:
 
     @classmethod
     def load(cls, path: str | Path) -> KSpace:
-        """Read what `save` wrote.
+        """Read what `save` wrote, or an ISMRMRD file (.h5, .hdf5, .mrd).
+
+        Files of others need neither `noise_std` nor `notes`, and without `coil_sensitivities` they are estimated.
 
         Raises:
             STEnhanceError: no such file, not a k-space file or damaged, or as the constructor.
         """
+        if Path(path).suffix.lower() in ISMRMRD_SUFFIXES:
+            from STEnhanceLib.acquisition import ismrmrd_file
+
+            return ismrmrd_file.read(Path(path))
         try:
             with zipfile.ZipFile(path):  # np.load also reads other kinds
                 pass
@@ -138,7 +182,7 @@ class KSpace:
                     raise STEnhanceError(f"{path} is not a k-space file; expected arrays marked {FORMAT!r}.")
                 arrays = {name: file[name] for name in file.files}
         except FileNotFoundError:
-            raise STEnhanceError(f"There is no k-space file {path}; expected an .npz file.") from None
+            raise STEnhanceError(f"There is no k-space file {path}; expected an .npz or ISMRMRD file.") from None
         except (OSError, ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
             raise STEnhanceError(f"{path} is not a k-space file or is damaged ({error}); expected .npz.") from error
         try:
@@ -146,8 +190,11 @@ class KSpace:
             mask, samples = arrays.get("mask"), arrays["samples"]
             if mask is not None:
                 samples = _unpacked(samples, mask)
-            return cls(samples, arrays["coil_sensitivities"], grid, mask, arrays.get("trajectory"),
-                       float(arrays["noise_std"]))  # fmt: skip
+            coils, trajectory = arrays.get("coil_sensitivities"), arrays.get("trajectory")
+            noise_std, notes = float(arrays.get("noise_std", "nan")), tuple(map(str, arrays.get("notes", ())))
+            if coils is None:
+                return cls.without_coil_maps(samples, grid, mask, trajectory, noise_std=noise_std, notes=notes)
+            return cls(samples, coils, grid, mask, trajectory, noise_std, notes)
         except (KeyError, ValueError, TypeError, IndexError) as error:
             raise STEnhanceError(f"{path} holds arrays that do not belong together ({error}).") from error
 

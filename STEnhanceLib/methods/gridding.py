@@ -26,7 +26,7 @@ def enhance(sequence: ImageSequence, parameters: GriddingParameters, kspace: KSp
         STEnhanceError: the k-space is not that of the sequence.
     """
     check_that_they_belong_together(sequence, kspace)
-    return Enhancement(sequence.grid, _frames(kspace))
+    return Enhancement(sequence.grid, _frames(kspace), kspace.notes)
 
 
 def _frames(kspace: KSpace) -> Iterator[EnhancedFrame]:

@@ -60,7 +60,7 @@ def enhance(sequence: ImageSequence, parameters: TemporalTVParameters, kspace: K
         STEnhanceError: the k-space is not that of the sequence.
     """
     check_that_they_belong_together(sequence, kspace)
-    return Enhancement(sequence.grid, _frames(kspace, parameters, sequence.periodic), (NOTE,))
+    return Enhancement(sequence.grid, _frames(kspace, parameters, sequence.periodic), (*kspace.notes, NOTE))
 
 
 def _frames(kspace: KSpace, parameters: TemporalTVParameters, periodic: bool) -> Iterator[EnhancedFrame]:

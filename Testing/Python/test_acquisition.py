@@ -399,13 +399,32 @@ def without_frame(kspace: KSpace) -> dict:
     return {"samples": samples}
 
 
+def without_frame_of_a_slice(kspace: KSpace) -> dict:
+    samples = kspace.samples.copy()
+    samples[1, 2] = 0
+    return {"samples": samples}
+
+
+def with_infinite_trajectory(kspace: KSpace) -> dict:
+    trajectory = kspace.trajectory.copy()
+    trajectory[0, 3, 5] = np.inf
+    return {"trajectory": trajectory}
+
+
 @pytest.mark.parametrize(
     ("key", "change", "needle"),
     [
         ("c4", with_nan, "NaN or infinite"),
         ("r13", with_nan, "NaN or infinite"),
         ("r13", without_frame, "frame 2 of 9 all k-space samples are 0"),
+        ("c8", without_frame_of_a_slice, "frame 2 of 9 all k-space samples are 0 in slice 3"),
+        ("r13", without_frame_of_a_slice, "frame 2 of 9 all k-space samples are 0 in slice 3"),
         ("r13", lambda k: {"samples": k.samples[..., :0, :]}, "at least one spoke"),
+        ("r13", lambda k: {"samples": k.samples[..., :7, :]}, r"expected \(9, 7, 64, 2\)"),
+        ("r13", lambda k: {"trajectory": k.trajectory[:, :, 1:]}, r"expected \(9, 13, 64, 2\)"),
+        ("r13", lambda k: {"trajectory": k.trajectory[0]}, r"expected \(9, 13, 64, 2\)"),
+        ("r13", with_infinite_trajectory, "trajectory of k-space hold NaN or infinite"),
+        ("r13", lambda k: {"samples": k.samples[:, :, :5]}, "samples of k-space have shape .* with 8 coils"),
         ("c4", lambda k: {"samples": k.samples[:, :, :5]}, "with 8 coils"),
         ("r13", lambda k: {"coil_sensitivities": k.coil_sensitivities[:, :7]}, "with 7 coils"),
         ("c4", lambda k: {"coil_sensitivities": k.coil_sensitivities[..., :30]}, "coil sensitivities of k-space have"),
