@@ -78,7 +78,9 @@ def _parser() -> argparse.ArgumentParser:  # noqa: PLR0915  (one statement per o
     enhancement.add_argument(
         "--prior", type=Path, metavar="FILE", help="a static planning scan, for methods that need or use it"
     )
-    enhancement.add_argument("--kspace", type=Path, metavar="FILE.npz", help="the measurement, for methods that use it")
+    enhancement.add_argument(
+        "--kspace", type=Path, metavar="FILE", help="the measurement (.npz, or ISMRMRD .h5), for methods that use it"
+    )
     enhancement.add_argument("--device", choices=device.CHOICES, default=device.CHOICES[0], help="where torch computes")
     enhancement.add_argument("--reference", type=Path, metavar="FILE", help="the truth, to measure the result against")
     enhancement.add_argument("--report", type=Path, metavar="DIR", help="write a page that shows input and result")
