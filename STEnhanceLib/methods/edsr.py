@@ -13,6 +13,7 @@ from STEnhanceLib.methods.placement import Placement
 from STEnhanceLib.methods.target_grid import FinerGrid
 from STEnhanceLib.methods.tiles import chunks, in_tiles
 from STEnhanceLib.methods.unsupported import fraction
+from STEnhanceLib.models import find_model
 from STEnhanceLib.sequence import ImageSequence
 
 
@@ -36,6 +37,8 @@ def enhance(sequence: ImageSequence, parameters: EdsrParameters) -> Enhancement:
     largest = max(new / old for new, old in zip(grid.shape[1:], sequence.grid.shape[1:], strict=True))
     model = learned.chosen_model(parameters.model, "edsr-x2" if largest <= 2 else "edsr-x4", "edsr")
     notes = learned.notes_on(parameters, sequence, "their magnitude was sharpened")
+    scale = find_model(model).architecture["configuration"].get("scale", 4)
+    notes += learned.beyond(scale, sequence.grid, grid, "what the network made was zero-filled to that")
     return Enhancement(grid, _frames(sequence, parameters, grid.shape[1:], model, notes), notes, (model,))
 
 

@@ -7,27 +7,44 @@ from collections.abc import Callable
 
 import numpy as np
 
-from STEnhanceLib.methods.declaration import parameter
+from STEnhanceLib.errors import STEnhanceError
+from STEnhanceLib.methods.declaration import Task, parameter
 from STEnhanceLib.methods.target_grid import BLOCK_AVERAGE, FinerGrid, shifted
 from STEnhanceLib.models import find_model
-from STEnhanceLib.sequence import ImageSequence
+from STEnhanceLib.sequence import Grid, ImageSequence
 
 BRIGHT = 99.9  # percentile of the magnitude that networks see as 1
 ENOUGH = 2**23  # voxels for a percentile
+ROUNDED = 1.03  # a factor of 5 may become 5.1 when matrices are rounded
 
 
-def model_parameter():
-    """The parameter `model` of every learned method."""
-    return parameter("", "Name of a model of your own to compute with; empty for the one that comes with STEnhance.")
+def model_parameter(part: str = ""):
+    """The parameter `model` of every learned method; `part` says for what, where there are several."""
+    return parameter("", f"Name of a model of your own to compute with{part}; empty for what comes with STEnhance.")
 
 
 def chosen_model(wanted: str, shipped: str, network: str) -> str:
     """The name of the model to compute with.
 
     Raises:
-        STEnhanceError: the user wants one that is not there, or one for another network.
+        STEnhanceError: the user wants one that is not there, or one for another network or task.
     """
-    return find_model(wanted, network).name if wanted else shipped
+    if not wanted:
+        return shipped
+    task = find_model(wanted, network).metadata["task"]
+    if task != Task.SUPER_RESOLUTION.value:
+        raise STEnhanceError(
+            f"The model {wanted} is for {task}; expected one for {Task.SUPER_RESOLUTION.value}, such as {shipped}."
+        )
+    return wanted
+
+
+def beyond(most: int, source: Grid, grid: Grid, consequence: str) -> list[str]:
+    """A note where a network is used for a larger in-plane factor than it was made for, else none."""
+    factor = max(new / old for new, old in zip(grid.shape[1:], source.shape[1:], strict=True))
+    if factor <= ROUNDED * most:
+        return []
+    return [f"Pixels were made {factor:.3g} times finer, more than {most} times; {consequence}."]
 
 
 def brightness(frames: np.ndarray) -> float:

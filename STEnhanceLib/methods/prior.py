@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from STEnhanceLib.acquisition import centre_crop
@@ -32,7 +34,8 @@ def prepared(prior: ImageSequence, sequence: ImageSequence, grid: Grid) -> tuple
         notes.append(f"The prior has {len(prior)} frames; the first one was used.")
     voxels = np.abs(prior.frames[0])
     if prior.grid.shape != grid.shape or not np.allclose(prior.ijk_to_ras, grid.ijk_to_ras, atol=CLOSE_MM):
-        voxels, covered = _moved(voxels, np.linalg.inv(prior.ijk_to_ras) @ grid.ijk_to_ras, grid.shape)
+        voxels, matrix = _no_finer_than(min(grid.spacing_mm[:2]), voxels, prior.grid)
+        voxels, covered = _moved(voxels, np.linalg.inv(matrix) @ grid.ijk_to_ras, grid.shape)
         if covered < LEAST_COVERED:
             raise STEnhanceError(
                 f"The prior covers {100 * covered:.0f} % of the field of view; expected at least "
@@ -47,6 +50,20 @@ def prepared(prior: ImageSequence, sequence: ImageSequence, grid: Grid) -> tuple
     factor = brightness(sequence.frames[0]) / brightness(centre_crop.crop(voxels, sequence.grid.shape[1:]))
     notes.append(f"The prior was multiplied by {factor:.4g} to match the brightness of the first frame.")
     return voxels * np.float32(factor), notes
+
+
+def _no_finer_than(spacing_mm: float, voxels: np.ndarray, source: Grid) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels of at least this size, since finer detail would fold back on the grid of the result.
+
+    Returns:
+        (K, J', I') magnitude of a smaller matrix, and its (4, 4) ijk_to_ras.
+    """
+    old = source.shape[1:]
+    size = [
+        min(n, math.ceil(n * own / spacing_mm - 1e-6)) for n, own in zip(old, source.spacing_mm[1::-1], strict=True)
+    ]
+    step_j, step_i = np.divide(old, size)
+    return centre_crop.crop(voxels, tuple(size)), source.ijk_to_ras @ np.diag([step_i, step_j, 1.0, 1.0])
 
 
 def _moved(voxels: np.ndarray, to_prior: np.ndarray, shape: tuple[int, int, int]) -> tuple[np.ndarray, float]:

@@ -19,7 +19,9 @@ from STEnhanceLib.sequence import Grid, ImageSequence
 
 IN_PLANE, THROUGH_PLANE = "stenhance-sr", "stenhance-sr-through-plane"
 NETWORK = "stenhance-sr"
+MOST_TRAINED = 5  # in-plane
 LEAST_SLICE_FACTOR = 1.5  # below, slices overlap so much that telling them apart multiplies noise
+SLICES_ASSUMED = "Thick slices were taken as Gaussian profiles one slice distance wide at half maximum, without gaps."
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class StenhanceSrParameters(FinerGrid):
     )
     data_consistency: bool = parameter(True, "Keep the frequencies that were measured exactly as they are.")
     neighbours: bool = parameter(True, "Use the frames before and after each one, aligned to it.")
-    model: str = learned.model_parameter()
+    model: str = learned.model_parameter(" (the pixels, or the slices where pixels stay as they are)")
 
     def on(self, source: Grid) -> Grid:
         """The grid of the result; the first slices coincide.
@@ -64,30 +66,33 @@ def enhance(
     """
     grid, in_plane_grid = parameters.on(sequence.grid), FinerGrid.on(parameters, sequence.grid)
     notes = learned.notes_on(parameters, sequence, "their magnitude was sharpened and got the interpolated phase")
-    models = []
-    sharp = None
+    finer = thinner = sharp = None
     if in_plane_grid.shape != sequence.grid.shape:
-        models.append(learned.chosen_model(parameters.model, IN_PLANE, NETWORK))
+        finer = learned.chosen_model(parameters.model, IN_PLANE, NETWORK)
+        notes += learned.beyond(MOST_TRAINED, sequence.grid, in_plane_grid, "the network was not trained for that")
         if prior is not None:
             sharp, of_prior = priors.prepared(prior, sequence, in_plane_grid)
             notes += of_prior
     elif prior is not None:
         notes.append("The prior was not used, because the pixels stay as they are.")
-    if grid.shape[0] != sequence.grid.shape[0]:
-        models.append(THROUGH_PLANE)
+    if parameters.slice_factor != 1:
+        thinner = learned.chosen_model("" if finer else parameters.model, THROUGH_PLANE, NETWORK)
+        notes.append(SLICES_ASSUMED)
+    models = tuple(model for model in (finer, thinner) if model)
     if not models:
         notes = ["Neither finer pixels nor thinner slices were asked for, so the images are as they were."]
-    frames = _frames(sequence, parameters, in_plane_grid.shape[1:], sharp=sharp, models=models, notes=notes)
-    return Enhancement(grid, frames, notes, tuple(models))
+    frames = _frames(sequence, parameters, in_plane_grid.shape[1:], sharp, finer=finer, thinner=thinner, notes=notes)
+    return Enhancement(grid, frames, notes, models)
 
 
 def _frames(
     sequence: ImageSequence,
     parameters: StenhanceSrParameters,
     shape_ji: tuple[int, int],
-    *,
     sharp: np.ndarray | None,
-    models: list[str],
+    *,
+    finer: str | None,
+    thinner: str | None,
     notes: list[str],
 ) -> Iterator[EnhancedFrame]:
     measured = learned.measured_frames(sequence, parameters, shape_ji, magnitude=False)
@@ -102,13 +107,11 @@ def _frames(
         return in_plane.Estimate(voxels, voxels)
 
     estimate = as_measured
-    for model in models:
-        if model == THROUGH_PLANE:
-            factor = parameters.slice_factor
-            estimate = through_plane.thinner(estimate, around, factor, model=model, **shared)
-        else:
-            prior = None if sharp is None else sharp / np.float32(scale)
-            estimate = in_plane.finer(estimate, around, shape_ji, prior, model=model, **shared)
+    if finer:
+        prior = None if sharp is None else sharp / np.float32(scale)
+        estimate = in_plane.finer(estimate, around, shape_ji, prior, model=finer, **shared)
+    if thinner:
+        estimate = through_plane.thinner(estimate, around, parameters.slice_factor, model=thinner, **shared)
     for t in range(len(sequence)):
         fine, supported = estimate(t)
         voxels = np.abs(fine) if np.iscomplexobj(fine) else fine

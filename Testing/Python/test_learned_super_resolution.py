@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -152,7 +153,7 @@ def test_a_model_of_ones_own_computes_instead(key, shipped, untrained, tmp_path,
     with torch.no_grad():
         getattr(other, "tail", other.__dict__["_modules"].get("last")).bias.fill_(0.5)
     models.save(tmp_path / "mine", other, "mine", kind, configuration, DESCRIPTION)
-    monkeypatch.setenv(models.VARIABLE, f"{tmp_path}{':'}{untrained}")
+    monkeypatch.setenv(models.VARIABLE, f"{tmp_path}{os.pathsep}{untrained}")
     sequence = sequence_of(smooth(1, 1, 20, 20))
     own, usual = run(sequence, key, factor=4, model="mine"), run(sequence, key, factor=4)
     assert own.attributes["STEnhance.Model"].startswith("mine ")
@@ -162,6 +163,34 @@ def test_a_model_of_ones_own_computes_instead(key, shipped, untrained, tmp_path,
     foreign = "ddos-unet" if key == "edsr" else "edsr-x2"
     with pytest.raises(STEnhanceError, match=f"The model {foreign} is a network of the kind"):
         run(sequence, key, model=foreign)
+
+
+def test_a_model_for_another_purpose_is_refused(untrained, tmp_path, monkeypatch):
+    """It has the architecture of the method, but other inputs."""
+    kind, configuration = UNTRAINED["ddos-unet"]
+    features = networks.build(kind, {**configuration, "inputs": 1})
+    models.save(tmp_path / "features", features, "features", kind, configuration, DESCRIPTION | {"task": "training"})
+    monkeypatch.setenv(models.VARIABLE, f"{tmp_path}{os.pathsep}{untrained}")
+    with pytest.raises(STEnhanceError, match="features is for training; expected one for super-resolution, such as dd"):
+        run(sequence_of(smooth(1, 1, 20, 20)), "ddos-unet", model="features")
+
+
+def test_a_model_of_ones_own_makes_slices_thinner_where_pixels_stay():
+    stack = sequence_of(smooth(1, 3, 20, 20))
+    own = run(stack, "stenhance-sr", factor=1, slice_factor=2, model="stenhance-sr")
+    assert own.attributes["STEnhance.Model"].startswith("stenhance-sr 1")
+    both = run(stack, "stenhance-sr", slice_factor=2, model="stenhance-sr-through-plane")
+    assert both.grid.shape == (5, 40, 40)
+    assert both.attributes["STEnhance.Model"].count("stenhance-sr-through-plane") == 2
+    with pytest.raises(STEnhanceError, match="There is no model 'yours'"):
+        run(stack, "stenhance-sr", factor=1, slice_factor=2, model="yours")
+
+
+@pytest.mark.parametrize(("key", "most"), [("edsr", 4), ("stenhance-sr", 5)])
+def test_a_factor_that_no_network_was_made_for_is_noted(key, most):
+    images = sequence_of(smooth(1, 1, 20, 20))
+    assert f"8 times finer, more than {most} times" in " ".join(run(images, key, factor=8).notes)
+    assert "times finer" not in " ".join(run(images, key, factor=most).notes)
 
 
 @pytest.mark.parametrize("key", KEYS)
@@ -260,6 +289,17 @@ def test_slices_are_made_thinner_and_the_thick_ones_kept(beating_disc):
     assert result.attributes["STEnhance.Model"].startswith("stenhance-sr-through-plane ")
     shares = np.array(result.attributes["STEnhance.UnsupportedPerFrame"].split(), float)
     assert (shares > 0).all() and (shares < 0.5).all()
+
+
+def test_slices_moved_together_are_computed_anew_even_if_there_are_no_more_of_them():
+    thick = sequence_of(smooth(1, 2, 20, 24))
+    result = run(thick, "stenhance-sr", factor=1, slice_factor=1.5)
+    assert result.grid.shape == (2, 20, 24)
+    assert np.allclose(result.grid.spacing_mm[2], 8 / 1.5)
+    again = thick_slices.measure(result.frames, 2, 1.5)
+    assert np.linalg.norm(again - thick.frames) < 1e-5 * np.linalg.norm(thick.frames)
+    assert np.abs(result.frames - thick.frames).max() > 1e-2
+    assert any("Gaussian profiles" in note for note in result.notes)
 
 
 def test_both_pixels_and_slices_can_be_made_finer_at_once(oblique_matrix):

@@ -11,6 +11,7 @@ from untrained import run, sequence_of, smooth
 from STEnhanceLib.acquisition import centre_crop
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.methods import find_method
+from STEnhanceLib.methods.prior import prepared
 from STEnhanceLib.methods.run import enhance
 from STEnhanceLib.sequence import ImageSequence
 
@@ -37,6 +38,18 @@ def test_a_prior_counts_wherever_it_lies_and_however_bright_it_is(key, oblique_m
     assert any("interpolated onto the grid of the result" in note for note in moved.notes)
     if key == "stenhance-sr":
         assert np.abs(run(low, key).frames - expected.frames).max() > 1e-3, "else the prior had no influence"
+
+
+def test_detail_too_fine_for_the_result_does_not_fold_back():
+    rng = np.random.default_rng(0)
+    sharp = np.maximum(rng.standard_normal((1, 2, 60, 120)) + 9, 0).astype(np.float32)
+    prior = ImageSequence(sharp, np.diag([0.5, 1.0, 8.0, 1.0]), [0.0])
+    low = sequence_of(centre_crop.crop(sharp, (20, 20)), np.diag([3.0, 3.0, 8.0, 1.0]))
+    grid = find_method("stenhance-sr").parameters().on(low.grid)
+    found, _notes = prepared(prior, low, grid)
+    assert found.shape == (2, 40, 40)
+    expected = centre_crop.crop(sharp[0], (40, 40))
+    assert np.linalg.norm(found - expected) < 0.2 * np.linalg.norm(expected - expected.mean())
 
 
 def test_a_prior_of_another_place_is_refused(beating_disc):
