@@ -21,8 +21,9 @@ class MethodSelector:
     def __init__(self, box, task: Task):
         self._box, self._task = box, task
         self._fill()
-        # With images alone, as most users have them.
-        self.select(next(m.key for m in methods_for(task) if not m.missing_packages() and not m.needs))
+        # With images alone, as most users have them; a trained network before what any viewer can do.
+        usable = [method for method in methods_for(task) if not method.missing_packages() and not method.needs]
+        self.select(next((method for method in usable if method.models), usable[0]).key)
 
     @property
     def method(self) -> Method:

@@ -43,6 +43,14 @@ def test_a_module_looks_like_a_panel_that_needs_no_manual(host, phantom, module_
     assert host.grab(widget, PICTURES / f"{module_name}.png").stat().st_size > 10_000
 
 
+@pytest.mark.parametrize(
+    ("module_name", "first_choice"),
+    [("SuperResolve", "stenhance-sr"), ("ArtefactReduction", "frequency-split"), ("TemporalInterpolation", "linear")],
+)
+def test_a_module_opens_with_what_helps_most_on_images_alone(host, module_name, first_choice):
+    assert host.load_module(module_file(module_name)).panel.method.key == first_choice
+
+
 def test_the_self_test_of_a_module_passes(host, module_name):
     host.load_module(module_file(module_name))
     host.run_self_test(module_name)
@@ -98,6 +106,7 @@ def test_a_preview_lies_over_the_input_and_goes_without_a_trace(host, phantom):
     panel.parameters.inputNode = node
     _, browser = scene.find_sequence(node)
     browser.SetSelectedItemNumber(4)
+    panel.choose("zero-fill")
     before = slicer.mrmlScene.GetNumberOfNodes()
     panel.ui.previewButton.click()
     host.wait_until(lambda: panel.preview.done)
@@ -163,7 +172,8 @@ def test_without_torch_its_methods_are_grey_with_the_reason_and_the_others_run(h
     selector = panel.ui.methodSelector
     rows = {selector.itemData(row): row for row in range(selector.count)}
     grey = {key: not selector.model().item(row).isEnabled() for key, row in rows.items()}
-    assert grey == {"gridding": True, "temporal-tv": True, "frequency-split": False}
+    on_kspace = ("gridding", "temporal-tv", "low-rank-sparse", "locally-low-rank")
+    assert grey == {**dict.fromkeys(on_kspace, True), "frequency-split": False}
     assert "needs torch" in selector.itemText(rows["gridding"])
     assert "torch" in panel.ui.packagesLabel.text and not panel.ui.installButton.isHidden()
     assert panel.method.key == "frequency-split", "a method that can run is chosen first"
