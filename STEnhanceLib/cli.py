@@ -297,6 +297,11 @@ def _train(options: argparse.Namespace) -> None:
         from STEnhanceLib.training.recipe import find_recipe
     except ImportError as error:
         raise STEnhanceError(f"Training needs {error.name}; install with `pip install stenhance[train]`.") from None
+    if not hasattr(torch.optim, "Muon"):
+        raise STEnhanceError(
+            f"Training needs torch 2.9 or newer, for its Muon optimizer; found {torch.__version__}. Install it with "
+            "`pip install stenhance[train]`."
+        )
     recipe = find_recipe(options.recipe)
     if options.steps is not None and options.steps < 1:
         raise STEnhanceError(f"--steps {options.steps} was given; expected at least 1.")

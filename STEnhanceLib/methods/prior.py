@@ -13,6 +13,7 @@ from STEnhanceLib.sequence import Grid, ImageSequence
 
 LEAST_COVERED = 0.9
 CLOSE_MM = 1e-3
+COARSE = 0.9  # of the pixels of the images, above which a prior is of little use
 
 
 def prepared(prior: ImageSequence, sequence: ImageSequence, grid: Grid) -> tuple[np.ndarray, list[str]]:
@@ -32,6 +33,9 @@ def prepared(prior: ImageSequence, sequence: ImageSequence, grid: Grid) -> tuple
     notes = []
     if len(prior) > 1:
         notes.append(f"The prior has {len(prior)} frames; the first one was used.")
+    own, wanted = (min(images.grid.spacing_mm[:2]) for images in (prior, sequence))
+    if own > COARSE * wanted:
+        notes.append(f"The prior has pixels of {own:.3g} mm, the images of {wanted:.3g} mm: it adds hardly any detail.")
     voxels = np.abs(prior.frames[0])
     if prior.grid.shape != grid.shape or not np.allclose(prior.ijk_to_ras, grid.ijk_to_ras, atol=CLOSE_MM):
         voxels, matrix = _no_finer_than(min(grid.spacing_mm[:2]), voxels, prior.grid)

@@ -40,6 +40,16 @@ def test_a_prior_counts_wherever_it_lies_and_however_bright_it_is(key, oblique_m
         assert np.abs(run(low, key).frames - expected.frames).max() > 1e-3, "else the prior had no influence"
 
 
+def test_a_prior_no_sharper_than_the_images_is_noted(beating_disc):
+    method = find_method("stenhance-sr")
+    same = beating_disc.with_frames([0])
+    grid = method.parameters().on(beating_disc.grid)
+    sharper = ImageSequence(centre_crop.zero_fill(same.frames, grid.shape[1:]), grid.ijk_to_ras, [0.0])
+    for prior, noted in ((same, True), (sharper, False)):
+        notes = " ".join(enhance(method, beating_disc, method.parameters(), prior=prior).notes)
+        assert ("adds hardly any detail" in notes) == noted
+
+
 def test_detail_too_fine_for_the_result_does_not_fold_back():
     rng = np.random.default_rng(0)
     sharp = np.maximum(rng.standard_normal((1, 2, 60, 120)) + 9, 0).astype(np.float32)

@@ -196,6 +196,12 @@ def test_a_finished_model_from_elsewhere_is_not_replaced(folder_of_images, tmp_p
     assert "name another folder" in capsys.readouterr().err
 
 
+def test_a_torch_without_the_optimizer_is_told_before_anything_is_read(tmp_path, monkeypatch, capsys):
+    monkeypatch.delattr(torch.optim, "Muon")
+    assert main(["train", "edsr-x2", "--data", str(tmp_path), "--out", str(tmp_path)]) == 1
+    assert "Training needs torch 2.9 or newer" in capsys.readouterr().err
+
+
 def test_an_unknown_recipe_lists_what_there_is(tmp_path, capsys):
     assert main(["train", "edsr-x3", "--data", str(tmp_path), "--out", str(tmp_path)]) == 1
     assert "edsr-x2" in capsys.readouterr().err
