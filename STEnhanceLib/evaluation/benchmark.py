@@ -12,6 +12,8 @@ import numpy as np
 
 import STEnhanceLib
 from STEnhanceLib import files
+from STEnhanceLib.acquisition import thick_slices
+from STEnhanceLib.acquisition.simulate import THICKNESS
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.evaluation import metrics
 from STEnhanceLib.evaluation.cases import Case, find_cases
@@ -24,12 +26,13 @@ from STEnhanceLib.evaluation.residual import kspace_residual
 from STEnhanceLib.methods import Task
 from STEnhanceLib.sequence import ImageSequence
 
-__all__ = ["CUBIC_ALONG_SLICES", "TRAP", "Record", "run", "to_markdown", "write_json"]
+__all__ = ["CUBIC_ALONG_SLICES", "CUBIC_HELD", "TRAP", "Record", "run", "to_markdown", "write_json"]
 
 logger = logging.getLogger(__name__)
 
 TRAP = "bicubic-half-pixel (trap)"
 CUBIC_ALONG_SLICES = "cubic along slices"
+CUBIC_HELD = "cubic along slices, held to the measurement"  # what data consistency alone is worth
 
 
 def _ignore(_curve: Curve) -> None:
@@ -146,12 +149,18 @@ def _reference_rows(protocol: Protocol, contest: _Contest) -> list[Record]:
     """Rows that no user can pick: what a wrong grid costs, and plain interpolation where no method exists yet."""
     if protocol.task is not Task.SUPER_RESOLUTION:
         return []
-    trial = contest.trial
-    across_slices = trial.degraded.grid.shape[0] != trial.reference.grid.shape[0]
-    label = CUBIC_ALONG_SLICES if across_slices else TRAP
-    row = Record(protocol.key, contest.case.name, label, version=STEnhanceLib.__version__)
-    result = cubic(trial.degraded, trial.reference, half_pixel=not across_slices)
-    return [_scored(row, result, contest._replace(on_curve=_ignore))]
+    low, onto = contest.trial.degraded, contest.trial.reference
+    if low.grid.shape[0] == onto.grid.shape[0]:
+        results = {TRAP: cubic(low, onto, half_pixel=True)}
+    else:
+        held = [thick_slices.start(frame, THICKNESS) for frame in low.frames]
+        results = {
+            CUBIC_ALONG_SLICES: cubic(low, onto, half_pixel=False),
+            CUBIC_HELD: ImageSequence.from_frames(held, onto.grid),
+        }
+    row = Record(protocol.key, contest.case.name, "", version=STEnhanceLib.__version__)
+    silent = contest._replace(on_curve=_ignore)
+    return [_scored(replace(row, method=label), result, silent) for label, result in results.items()]
 
 
 def cubic(low: ImageSequence, onto: ImageSequence, half_pixel: bool) -> ImageSequence:

@@ -16,6 +16,7 @@ from STEnhanceLib.evaluation.protocols import find_protocol
 from STEnhanceLib.evaluation.residual import kspace_residual
 from STEnhanceLib.methods import Task, all_methods, find_method
 from STEnhanceLib.methods.declaration import Need
+from STEnhanceLib.phantom import Thorax
 
 
 def by_method(records):
@@ -64,6 +65,12 @@ def test_a_network_for_slices_gets_both_factors_and_others_say_what_they_lack(co
         "zero-fill cannot undo z4: it has no parameter slice_factor, which the protocol sets to 4.0."
     )
     assert np.isfinite(records[benchmark.CUBIC_ALONG_SLICES].psnr)
+
+
+def test_what_the_slice_profile_alone_gives_stands_beside_the_networks(tmp_path):
+    files.write(Thorax(0).cine(frames=2, matrix=64, slices=13), tmp_path / "thorax.seq.nrrd")
+    records = by_method(benchmark.run(["z4"], tmp_path))
+    assert records[benchmark.CUBIC_HELD].psnr > records[benchmark.CUBIC_ALONG_SLICES].psnr + 0.1
 
 
 def test_what_the_protocol_sets_cannot_be_set_again(disc_folder):
