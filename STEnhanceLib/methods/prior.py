@@ -30,7 +30,7 @@ def prepared(prior: ImageSequence, sequence: ImageSequence, grid: Grid) -> tuple
     Raises:
         STEnhanceError: the prior covers too little of the field of view, or is dark there.
     """
-    notes = []
+    notes = [f"The prior was {prior.name}."] if prior.name else []
     if len(prior) > 1:
         notes.append(f"The prior has {len(prior)} frames; the first one was used.")
     own, wanted = (min(images.grid.spacing_mm[:2]) for images in (prior, sequence))

@@ -27,7 +27,8 @@ def test_a_prior_counts_wherever_it_lies_and_however_bright_it_is(key, oblique_m
     grid = find_method(key).parameters().on(low.grid)
     sharp = ImageSequence(centre_crop.zero_fill(low.frames[:1], (48, 64)), grid.ijk_to_ras, [0.0])
     expected = run(low, key, sharp)
-    brighter = run(low, key, replace(sharp, frames=700 * sharp.frames))
+    brighter = run(low, key, replace(sharp, frames=700 * sharp.frames, name="Planning scan"))
+    assert "The prior was Planning scan." in brighter.attributes["STEnhance.Assumed"]
     assert np.abs(brighter.frames - expected.frames).max() < 1e-4
     assert "The prior was multiplied by 0.001429" in " ".join(brighter.notes)
     # The same anatomy with the axes exchanged: rows for columns, the last slice first.
