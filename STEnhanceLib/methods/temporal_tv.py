@@ -5,15 +5,14 @@ Undersampling artefacts of interleaved lines or golden-angle spokes flicker from
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from STEnhanceLib import device
 from STEnhanceLib.acquisition.kspace import KSpace
-from STEnhanceLib.methods.declaration import EnhancedFrame, Enhancement, Method, Need, Task, parameter
+from STEnhanceLib.methods import iterative
+from STEnhanceLib.methods.declaration import Enhancement, Method, Need, Task, parameter
 from STEnhanceLib.methods.measurement import check_that_they_belong_together
 from STEnhanceLib.sequence import ImageSequence
 
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 STRENGTH, TOLERANCE = 0.004, 0.04
 INNER_STEPS = 5  # of the dual problem in each outer step; enough, as it starts where the last one ended
 LEAST_STEPS = 5  # the first ones are short, as momentum has yet to build up
-NOTE = "How much of each voxel the measurement supports was not computed."
 
 
 @dataclass(frozen=True)
@@ -60,18 +58,12 @@ def enhance(sequence: ImageSequence, parameters: TemporalTVParameters, kspace: K
         STEnhanceError: the k-space is not that of the sequence.
     """
     check_that_they_belong_together(sequence, kspace)
-    return Enhancement(sequence.grid, _frames(kspace, parameters, sequence.periodic), (*kspace.notes, NOTE))
+    notes = [*kspace.notes, iterative.NOTE]
 
+    def of_slice(operator: Operator, samples: torch.Tensor) -> torch.Tensor:
+        return reconstruct(operator, samples, parameters, sequence.periodic)
 
-def _frames(kspace: KSpace, parameters: TemporalTVParameters, periodic: bool) -> Iterator[EnhancedFrame]:
-    from STEnhanceLib.acquisition.operators import slice_operators
-
-    slices = [
-        reconstruct(operator, samples, parameters, periodic).abs().cpu().numpy()
-        for operator, samples in slice_operators(kspace, device.chosen())
-    ]
-    for frame in zip(*slices, strict=True):
-        yield EnhancedFrame(np.stack(frame), float("nan"))
+    return Enhancement(sequence.grid, iterative.frames(kspace, of_slice, notes), notes)
 
 
 def reconstruct(
