@@ -14,6 +14,7 @@ from STEnhanceLib.sequence import Grid, ImageSequence
 LEAST_COVERED = 0.9
 CLOSE_MM = 1e-3
 COARSE = 0.9  # of the pixels of the images, above which a prior is of little use
+UNLIKE = 0.7  # correlation; frames of one cine have 0.95 and more, different patients less than 0.4
 
 
 def prepared(prior: ImageSequence, sequence: ImageSequence, grid: Grid) -> tuple[np.ndarray, list[str]]:
@@ -50,10 +51,24 @@ def prepared(prior: ImageSequence, sequence: ImageSequence, grid: Grid) -> tuple
         notes.append(f"The prior was interpolated onto the grid of the result{beyond}.")
     if not voxels.any():
         raise STEnhanceError("The prior is 0 all over the field of view; expected a scan with signal. Pick another.")
-    # Without the detail that the images lack, so that both percentiles tell of the same.
-    factor = brightness(sequence.frames[0]) / brightness(centre_crop.crop(voxels, sequence.grid.shape[1:]))
+    coarse = centre_crop.crop(voxels, sequence.grid.shape[1:])  # without the detail that the images lack
+    factor = brightness(sequence.frames[0]) / brightness(coarse)
+    likeness = _correlation(coarse, np.abs(sequence.frames[0]))
+    if likeness < UNLIKE:
+        notes.append(
+            f"The prior hardly resembles the first frame (correlation {likeness:.2f}), which can make results worse "
+            "than none: check that it shows the same anatomy at the same place with the same contrast."
+        )
     notes.append(f"The prior was multiplied by {factor:.4g} to match the brightness of the first frame.")
     return voxels * np.float32(factor), notes
+
+
+def _correlation(one: np.ndarray, other: np.ndarray) -> float:
+    """Pearson's, over all voxels; 1 where one of them has no structure to compare."""
+    one, other = (images.astype(np.float64) for images in (one, other))  # squares may exceed float32
+    one, other = one - one.mean(), other - other.mean()
+    norm = np.linalg.norm(one) * np.linalg.norm(other)
+    return float(np.vdot(one, other) / norm) if norm else 1.0
 
 
 def _no_finer_than(spacing_mm: float, voxels: np.ndarray, source: Grid) -> tuple[np.ndarray, np.ndarray]:

@@ -13,6 +13,7 @@ from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.methods import find_method
 from STEnhanceLib.methods.prior import prepared
 from STEnhanceLib.methods.run import enhance
+from STEnhanceLib.phantom import Thorax
 from STEnhanceLib.sequence import ImageSequence
 
 pytest.importorskip("torch", reason="torch is not installed: no networks")
@@ -49,6 +50,16 @@ def test_a_prior_no_sharper_than_the_images_is_noted(beating_disc):
     for prior, noted in ((same, True), (sharper, False)):
         notes = " ".join(enhance(method, beating_disc, method.parameters(), prior=prior).notes)
         assert ("adds hardly any detail" in notes) == noted
+
+
+def test_a_prior_of_something_else_is_told():
+    method, thorax = find_method("stenhance-sr"), Thorax(0).cine(frames=3, matrix=64, slices=1)
+    other = replace(thorax, frames=np.ascontiguousarray(thorax.frames[:, :, ::-1]))
+    for prior, told in ((thorax, False), (other, True)):
+        notes = " ".join(enhance(method, thorax, method.parameters(), prior=prior.with_frames([2])).notes)
+        assert ("hardly resembles the first frame" in notes) == told
+    dark = replace(thorax, frames=np.zeros_like(thorax.frames))
+    assert "resembles" not in " ".join(enhance(method, dark, method.parameters(), prior=thorax.with_frames([2])).notes)
 
 
 def test_detail_too_fine_for_the_result_does_not_fold_back():
