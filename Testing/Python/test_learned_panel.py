@@ -66,6 +66,7 @@ def test_a_chosen_planning_scan_goes_with_the_run(host, panel):
 
     volume = slicer.util.addVolumeFromArray(np.ones((2, 8, 8), np.float32), name="planning")
     panel.parameters.priorVolume = volume
+    panel.choose("zero-fill")
     assert panel._prior() is None, "zero-filling has no use for it"
     panel.choose(LEARNED.key)
     assert panel._prior().frames.shape == (1, 2, 8, 8)
