@@ -92,4 +92,5 @@ METHOD = Method(
     requires=("torch", "safetensors"),
     models=(MODEL,),
     rank=50,
+    preview_frames=None,  # each result is the prior of the next
 )

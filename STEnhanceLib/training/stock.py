@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 CINE_ENDINGS = (".seq.nrrd", ".nrrd", ".nii.gz", ".nii")
 PHANTOMS, PHANTOM_MATRIX = 12, 192
 # The stills name patients as the Sunnybrook contest did; the cines bear the numbers of the archive.
-SAME_PATIENT = {"SC-HF-I-01": "scd0000101", "SC-HF-I-02": "scd0000201", "SC-HF-I-04": "scd0000301"}
+SAME_PATIENT = {"sc-hf-i-01": "scd0000101", "sc-hf-i-02": "scd0000201", "sc-hf-i-04": "scd0000301"}
 TUNING, TESTING = ("scd0000301",), ("preclinical",)
 
 
@@ -53,7 +53,8 @@ def load(folder: Path, seed: int = 0) -> Stock:
     """
     cines, stills, patients, tuning = [], [], [], None
     for path in sorted(path for path in folder.rglob("*") if path.name.lower().endswith(CINE_ENDINGS)):
-        patient = patient_of(path.name)
+        names = path.relative_to(folder).parts  # a patient may be a file or a folder
+        patient = next((patient_of(name) for name in names if held_out(name)), patient_of(names[-1]))
         if patient in TUNING and tuning is None:
             tuning = _scaled(files.read(path).magnitude())
         elif not held_out(patient):
@@ -76,7 +77,7 @@ def load(folder: Path, seed: int = 0) -> Stock:
 def patient_of(name: str) -> str:
     """The patient behind a file name or a subject of the stills: what stands before the first underscore or dot."""
     stem = name.lower().split(".")[0].split("_")[0]
-    return SAME_PATIENT.get(name, stem)
+    return SAME_PATIENT.get(stem, stem)
 
 
 def held_out(name: str) -> bool:

@@ -66,6 +66,13 @@ def test_the_real_cine_and_stills_of_the_tuning_patient_are_the_same_person(sten
     assert not stock.held_out("SC-HF-I-01")
 
 
+@pytest.mark.parametrize("place", ["scd0000301/series.nii.gz", "sc-hf-i-04_sax.nii.gz", "SC-HF-I-04/a/cine.nii.gz"])
+def test_a_held_out_patient_is_known_by_the_folder_and_in_any_case(place, folder_of_images):
+    (folder_of_images / place).parent.mkdir(parents=True, exist_ok=True)
+    (folder_of_images / "volunteer1_sax.nii.gz").rename(folder_of_images / place)
+    assert stock.load(folder_of_images).cines == []
+
+
 def test_a_folder_with_nothing_to_learn_from_is_refused(tmp_path):
     with pytest.raises(STEnhanceError, match="nothing to learn from"):
         stock.load(tmp_path)
