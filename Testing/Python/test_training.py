@@ -126,6 +126,17 @@ def test_every_recipe_practises_without_a_gap(name, painted, monkeypatch):
     assert any(values.grad.any() for values in network.parameters() if values.grad is not None)
 
 
+@pytest.mark.parametrize("name", sorted(all_recipes()))
+def test_what_ships_is_what_its_recipe_makes(name):
+    recipe, metadata = find_recipe(name), models.read_bundle(models.SHIPPED / name).metadata
+    assert metadata["architecture"] == {"network": recipe.network, "configuration": dict(recipe.configuration)}
+    said = json.loads(json.dumps(dataclasses.asdict(recipe.card)))
+    assert {entry: metadata[entry] for entry in said} == said
+    training = metadata["training"]
+    assert training["steps"] == training["full_recipe_steps"] == recipe.steps
+    assert set(training["held_out_cases"]) == {*stock.TUNING, *stock.TESTING}
+
+
 @pytest.fixture
 def quick(painted):
     """A recipe that takes a tenth of a second per step, and its exercise."""
