@@ -69,7 +69,7 @@ class EnhancePanel(VTKObservationMixin):
         self.ui = slicer.util.childWidgetVariables(widget)
         self.ui.inputSelector.addAttribute("vtkMRMLSequenceNode", "DataNodeClassName", "vtkMRMLScalarVolumeNode")
         self.ui.noticeLabel.text = f"<small>{_(NOT_FOR_CLINICAL_USE)} {_(words.GENERATED)}</small>"
-        self.ui.kspaceSelector.nameFilters = ["*.npz"]
+        self.ui.kspaceSelector.nameFilters = ["*.npz", "*.h5", "*.hdf5", "*.mrd"]
         self._form = ParameterForm(self.ui.parametersWidget.layout(), self._on_settings_edited)
         self.ui.progressBar.visible = False
         for name, label in zip(device.CHOICES, (_("automatic"), _("CPU"), _("NVIDIA GPU (CUDA)")), strict=True):
@@ -315,7 +315,7 @@ class EnhancePanel(VTKObservationMixin):
         if Need.KSPACE not in self.method.takes or optional:
             return None
         if not path.is_file():
-            raise STEnhanceError(_("This method works on the measurement: choose its k-space file (.npz)."))
+            raise STEnhanceError(_("This method works on the measurement: choose its k-space file (.npz, or ISMRMRD .h5)."))
         return path
 
     def _on_apply_or_cancel(self) -> None:
