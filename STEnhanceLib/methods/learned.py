@@ -70,7 +70,9 @@ def measured_frames(
 
     @functools.lru_cache(maxsize=3)
     def frame(t: int) -> np.ndarray:
-        voxels = np.abs(sequence.frames[t]) if magnitude else sequence.frames[t]
+        voxels = sequence.frames[t]
+        if magnitude and np.iscomplexobj(voxels):  # real ones keep their sign, as ringing below zero is part of them
+            voxels = np.abs(voxels)
         return np.ascontiguousarray(shifted(voxels, first_sample))
 
     return frame

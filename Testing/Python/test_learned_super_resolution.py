@@ -218,6 +218,15 @@ def test_with_data_consistency_the_measured_k_space_is_kept(key, shape, factor):
 
 
 @pytest.mark.parametrize("key", KEYS)
+def test_ringing_below_zero_is_part_of_the_measurement(key):
+    images = smooth(2, 2, 40, 48)
+    images[..., 10:30, 10:30] = 0  # the edges of the hole ring
+    low = sequence_of(centre_crop.crop(images - images.mean(), (20, 24)))
+    assert (low.frames < 0).mean() > 0.2
+    assert kspace_residual(run(low, key, factor=2, data_consistency=True), low) <= 1e-5
+
+
+@pytest.mark.parametrize("key", KEYS)
 @pytest.mark.parametrize("consistent", [True, False])
 def test_what_deviates_from_the_measurement_is_unsupported(key, consistent):
     low = sequence_of(smooth(2, 2, 20, 24))
