@@ -73,7 +73,7 @@ def measured_frames(
         voxels = sequence.frames[t]
         if magnitude and np.iscomplexobj(voxels):  # real ones keep their sign, as ringing below zero is part of them
             voxels = np.abs(voxels)
-        return np.ascontiguousarray(shifted(voxels, first_sample))
+        return np.array(shifted(voxels, first_sample), order="C")  # a copy, since tensors must be writable
 
     return frame
 
