@@ -315,7 +315,9 @@ class EnhancePanel(VTKObservationMixin):
         if Need.KSPACE not in self.method.takes or optional:
             return None
         if not path.is_file():
-            raise STEnhanceError(_("This method works on the measurement: choose its k-space file (.npz, or ISMRMRD .h5)."))
+            raise STEnhanceError(
+                _("This method works on the measurement: choose its k-space file (.npz, or ISMRMRD .h5).")
+            )
         return path
 
     def _on_apply_or_cancel(self) -> None:

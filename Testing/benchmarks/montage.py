@@ -1,6 +1,6 @@
 """A picture of what methods make of one protocol: the heart at end-systole, the error beside it.
 
-    python Testing/benchmarks/montage.py s4 scd0000301_sax "zero-fill,edsr,stenhance-sr" montage.png
+python Testing/benchmarks/montage.py s4 scd0000301_sax "zero-fill,edsr,stenhance-sr" montage.png
 """
 
 from __future__ import annotations
