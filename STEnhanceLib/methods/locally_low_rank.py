@@ -10,7 +10,6 @@ import numpy as np
 from STEnhanceLib.acquisition.kspace import KSpace
 from STEnhanceLib.methods import iterative
 from STEnhanceLib.methods.declaration import Enhancement, Method, Need, Task, parameter
-from STEnhanceLib.methods.measurement import check_that_they_belong_together
 from STEnhanceLib.sequence import ImageSequence
 
 if TYPE_CHECKING:
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 # The 80² pixels around the heart lose 0.1 dB at a strength of 0.002 or 0.004, 0.2 dB with patches of 8, 0.1 dB with 16,
 # and 0.1 dB at twice the tolerance. From 13 spokes per frame weaker is better: 0.001 gains 0.1 dB on 0.002.
 STRENGTH, PATCH, TOLERANCE = 0.003, 12, 0.005
-LEAST_STEPS = 5  # the first ones are short, as momentum has yet to build up
 
 
 @dataclass(frozen=True)
@@ -55,13 +53,11 @@ def enhance(sequence: ImageSequence, parameters: LocallyLowRankParameters, kspac
     Raises:
         STEnhanceError: the k-space is not that of the sequence.
     """
-    check_that_they_belong_together(sequence, kspace)
-    notes = [*kspace.notes, iterative.NOTE]
 
     def of_slice(operator: Operator, samples: torch.Tensor) -> torch.Tensor:
         return reconstruct(operator, samples, parameters)
 
-    return Enhancement(sequence.grid, iterative.frames(kspace, of_slice, notes), notes)
+    return iterative.enhancement(sequence, kspace, of_slice)
 
 
 def reconstruct(operator: Operator, samples: torch.Tensor, parameters: LocallyLowRankParameters) -> torch.Tensor:
@@ -80,20 +76,18 @@ def reconstruct(operator: Operator, samples: torch.Tensor, parameters: LocallyLo
     # Noise of one level makes singular values of about √(pixels) + √(frames), so the strength holds for all sizes.
     limit = parameters.strength * brightness * (parameters.patch + len(right) ** 0.5) * step
     side = parameters.patch
-    images = average.expand_as(right)
-    point, momentum = images, 1.0
-    for count in range(1, parameters.iterations + 1):
-        previous = images
+
+    def advance(point: torch.Tensor) -> torch.Tensor:
         downhill = point - step * (operator.normal(point) - right)
-        images = (_simpler(downhill, limit, side, 0) + _simpler(downhill, limit, side, side // 2)) / 2
-        change = images - previous
-        if count >= LEAST_STEPS and float(change.norm()) <= parameters.tolerance * float((images - average).norm()):
-            break
-        uphill = float(((point - images).conj() * change).real.sum()) > 0
-        faster = 1.0 if uphill else (1 + (1 + 4 * momentum**2) ** 0.5) / 2
-        point = images + (0.0 if uphill else (momentum - 1) / faster) * change
-        momentum = faster
-    return images
+        return (_simpler(downhill, limit, side, 0) + _simpler(downhill, limit, side, side // 2)) / 2
+
+    return iterative.minimised(
+        average.expand_as(right),
+        advance,
+        average,
+        tolerance=parameters.tolerance,
+        iterations=parameters.iterations,
+    )
 
 
 def _simpler(images: torch.Tensor, limit: float, side: int, first: int) -> torch.Tensor:
@@ -114,8 +108,7 @@ def _simpler(images: torch.Tensor, limit: float, side: int, first: int) -> torch
     patches = padded.unflatten(2, (-1, side)).unflatten(1, (-1, side))  # (T, J/side, side, I/side, side)
     patches = patches.permute(1, 3, 0, 2, 4).flatten(3)  # (J/side, I/side, T, side²)
     squares, vectors = torch.linalg.eigh(patches @ patches.mH)
-    values = squares.clamp_min(0).sqrt()
-    shrunk = (1 - limit / values.clamp_min(torch.finfo(values.dtype).tiny)).clamp_min(0)
+    shrunk = iterative.kept_share(squares.clamp_min(0).sqrt(), limit)
     patches = ((vectors * shrunk[..., None, :]) @ vectors.mH) @ patches
     patches = patches.unflatten(3, (side, side)).permute(2, 0, 3, 1, 4).flatten(3).flatten(1, 2)
     return patches[:, :rows, :columns].roll((first, first), (1, 2))

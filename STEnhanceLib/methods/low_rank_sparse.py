@@ -10,7 +10,6 @@ import numpy as np
 from STEnhanceLib.acquisition.kspace import KSpace
 from STEnhanceLib.methods import iterative
 from STEnhanceLib.methods.declaration import Enhancement, Method, Need, Task, parameter
-from STEnhanceLib.methods.measurement import check_that_they_belong_together
 from STEnhanceLib.sequence import ImageSequence
 
 if TYPE_CHECKING:
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 # The 80² pixels around the heart are as good with 0.003 to 0.004 of rank and 0.006 to 0.007 of frequencies,
 # within 0.02 dB, and lose 0.25 dB at 0.002 with 0.005 and at 0.006 with 0.004. Half the tolerance gains nothing.
 LOW_RANK, SPARSE, TOLERANCE = 0.004, 0.006, 0.01
-LEAST_STEPS = 5  # the first ones are short, as momentum has yet to build up
 
 
 @dataclass(frozen=True)
@@ -59,13 +57,11 @@ def enhance(sequence: ImageSequence, parameters: LowRankSparseParameters, kspace
     Raises:
         STEnhanceError: the k-space is not that of the sequence.
     """
-    check_that_they_belong_together(sequence, kspace)
-    notes = [*kspace.notes, iterative.NOTE]
 
     def of_slice(operator: Operator, samples: torch.Tensor) -> torch.Tensor:
         return reconstruct(operator, samples, parameters)
 
-    return Enhancement(sequence.grid, iterative.frames(kspace, of_slice, notes), notes)
+    return iterative.enhancement(sequence, kspace, of_slice)
 
 
 def reconstruct(operator: Operator, samples: torch.Tensor, parameters: LowRankSparseParameters) -> torch.Tensor:
@@ -92,23 +88,21 @@ def separated(operator: Operator, samples: torch.Tensor, parameters: LowRankSpar
     start = average.expand_as(right)
     limit_low_rank = parameters.low_rank * float(start.norm()) * step
     limit_sparse = parameters.sparse * brightness * step
-    parts = torch.stack([start, torch.zeros_like(start)])
-    point, momentum = parts, 1.0
-    for count in range(1, parameters.iterations + 1):
-        previous = parts
+
+    def advance(point: torch.Tensor) -> torch.Tensor:
         downhill = point - step * (operator.normal(point.sum(0)) - right)
-        parts = torch.stack(
+        return torch.stack(
             [_of_lower_rank(downhill[0], limit_low_rank), _of_fewer_frequencies(downhill[1], limit_sparse)]
         )
-        change = parts - previous
-        moving = float((parts.sum(0) - average).norm())
-        if count >= LEAST_STEPS and float(change.sum(0).norm()) <= parameters.tolerance * moving:
-            break
-        uphill = float(((point - parts).conj() * change).real.sum()) > 0
-        faster = 1.0 if uphill else (1 + (1 + 4 * momentum**2) ** 0.5) / 2
-        point = parts + (0.0 if uphill else (momentum - 1) / faster) * change
-        momentum = faster
-    return parts
+
+    return iterative.minimised(
+        torch.stack([start, torch.zeros_like(start)]),
+        advance,
+        average,
+        tolerance=parameters.tolerance,
+        iterations=parameters.iterations,
+        image=lambda parts: parts.sum(0),
+    )
 
 
 def _of_lower_rank(images: torch.Tensor, limit: float) -> torch.Tensor:
@@ -118,8 +112,7 @@ def _of_lower_rank(images: torch.Tensor, limit: float) -> torch.Tensor:
     rows = images.flatten(1)
     # By the small matrix of products between frames, which has the squares of the singular values.
     squares, vectors = torch.linalg.eigh((rows @ rows.conj().T).to(torch.complex128))
-    values = squares.clamp_min(0).sqrt()
-    shrunk = (1 - limit / values.clamp_min(torch.finfo(values.dtype).tiny)).clamp_min(0)
+    shrunk = iterative.kept_share(squares.clamp_min(0).sqrt(), limit)
     mixing = ((vectors * shrunk) @ vectors.conj().T).to(images.dtype)
     return (mixing @ rows).reshape(images.shape)
 
@@ -129,9 +122,7 @@ def _of_fewer_frequencies(images: torch.Tensor, limit: float) -> torch.Tensor:
     import torch
 
     spectrum = torch.fft.fft(images, dim=0, norm="ortho")
-    size = spectrum.abs()
-    shrunk = (1 - limit / size.clamp_min(torch.finfo(size.dtype).tiny)).clamp_min(0)
-    return torch.fft.ifft(spectrum * shrunk, dim=0, norm="ortho")
+    return torch.fft.ifft(spectrum * iterative.kept_share(spectrum.abs(), limit), dim=0, norm="ortho")
 
 
 METHOD = Method(

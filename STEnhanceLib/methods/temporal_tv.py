@@ -13,7 +13,6 @@ import numpy as np
 from STEnhanceLib.acquisition.kspace import KSpace
 from STEnhanceLib.methods import iterative
 from STEnhanceLib.methods.declaration import Enhancement, Method, Need, Task, parameter
-from STEnhanceLib.methods.measurement import check_that_they_belong_together
 from STEnhanceLib.sequence import ImageSequence
 
 if TYPE_CHECKING:
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 # data lose 1 dB in 40 further steps, also without noise and with an exact proximal step, so it is the model that errs.
 STRENGTH, TOLERANCE = 0.004, 0.04
 INNER_STEPS = 5  # of the dual problem in each outer step; enough, as it starts where the last one ended
-LEAST_STEPS = 5  # the first ones are short, as momentum has yet to build up
 
 
 @dataclass(frozen=True)
@@ -57,13 +55,11 @@ def enhance(sequence: ImageSequence, parameters: TemporalTVParameters, kspace: K
     Raises:
         STEnhanceError: the k-space is not that of the sequence.
     """
-    check_that_they_belong_together(sequence, kspace)
-    notes = [*kspace.notes, iterative.NOTE]
 
     def of_slice(operator: Operator, samples: torch.Tensor) -> torch.Tensor:
         return reconstruct(operator, samples, parameters, sequence.periodic)
 
-    return Enhancement(sequence.grid, iterative.frames(kspace, of_slice, notes), notes)
+    return iterative.enhancement(sequence, kspace, of_slice)
 
 
 def reconstruct(
@@ -82,21 +78,17 @@ def reconstruct(
     step = 1 / operator.largest_eigenvalue()
     brightness = float(np.percentile(average.abs().cpu().numpy(), 99.9))
     limit = parameters.strength * brightness * step
-    images = average.expand_as(right)
-    point, momentum = images, 1.0
-    dual = torch.zeros_like(images)
-    for count in range(1, parameters.iterations + 1):
-        previous = images
+    start = average.expand_as(right)
+    dual = torch.zeros_like(start)
+
+    def advance(point: torch.Tensor) -> torch.Tensor:
+        nonlocal dual
         images, dual = _smoothed_in_time(point - step * (operator.normal(point) - right), dual, limit, periodic)
-        change = images - previous
-        if count >= LEAST_STEPS and float(change.norm()) <= parameters.tolerance * float((images - average).norm()):
-            break
-        # Momentum is dropped where it points uphill (O'Donoghue and Candès, Found Comput Math 2015; 15:715-732).
-        uphill = float(((point - images).conj() * change).real.sum()) > 0
-        faster = 1.0 if uphill else (1 + (1 + 4 * momentum**2) ** 0.5) / 2
-        point = images + (0.0 if uphill else (momentum - 1) / faster) * change
-        momentum = faster
-    return images
+        return images
+
+    return iterative.minimised(
+        start, advance, average, tolerance=parameters.tolerance, iterations=parameters.iterations
+    )
 
 
 def _smoothed_in_time(

@@ -15,11 +15,11 @@ import numpy as np
 
 from STEnhanceLib import files
 from STEnhanceLib.errors import STEnhanceError
+from STEnhanceLib.evaluation.cases import ENDINGS
 from STEnhanceLib.phantom import Thorax
 
 logger = logging.getLogger(__name__)
 
-CINE_ENDINGS = (".seq.nrrd", ".nrrd", ".nii.gz", ".nii")
 PHANTOMS, PHANTOM_MATRIX = 12, 192
 # The stills name patients as the Sunnybrook contest did; the cines bear the numbers of the archive.
 SAME_PATIENT = {"sc-hf-i-01": "scd0000101", "sc-hf-i-02": "scd0000201", "sc-hf-i-04": "scd0000301"}
@@ -52,7 +52,7 @@ def load(folder: Path, seed: int = 0) -> Stock:
         STEnhanceError: the folder holds nothing to learn from.
     """
     cines, stills, patients, tuning = [], [], [], None
-    for path in sorted(path for path in folder.rglob("*") if path.name.lower().endswith(CINE_ENDINGS)):
+    for path in sorted(path for path in folder.rglob("*") if path.name.lower().endswith(ENDINGS)):
         names = path.relative_to(folder).parts  # a patient may be a file or a folder
         patient = next((patient_of(name) for name in names if held_out(name)), patient_of(names[-1]))
         if patient in TUNING and tuning is None:
@@ -67,7 +67,7 @@ def load(folder: Path, seed: int = 0) -> Stock:
         patients += [patient_of(str(subject)) for subject in np.unique(np.asarray(subjects)[kept])]
     if not cines and not stills:
         raise STEnhanceError(
-            f"{folder} holds nothing to learn from; expected 4D files ({', '.join(CINE_ENDINGS)}) or .npz files with "
+            f"{folder} holds nothing to learn from; expected 4D files ({', '.join(ENDINGS)}) or .npz files with "
             "`images` and `subjects`, of patients that are not held out."
         )
     logger.info("%d cines and %d stills of %d patients", len(cines), len(stills), len(set(patients)))

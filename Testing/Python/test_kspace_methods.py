@@ -11,9 +11,10 @@ import pytest
 from STEnhanceLib.acquisition.simulate import Simulation, simulate
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.methods import find_method, locally_low_rank, low_rank_sparse, run, temporal_tv
+from STEnhanceLib.methods.iterative import LEAST_STEPS
 from STEnhanceLib.methods.locally_low_rank import LocallyLowRankParameters
 from STEnhanceLib.methods.low_rank_sparse import LowRankSparseParameters
-from STEnhanceLib.methods.temporal_tv import LEAST_STEPS, TemporalTVParameters
+from STEnhanceLib.methods.temporal_tv import TemporalTVParameters
 from STEnhanceLib.sequence import ImageSequence
 
 torch = pytest.importorskip("torch")
