@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from STEnhanceLib.acquisition import centre_crop
+from STEnhanceLib.assurance.unsupported import fraction
 from STEnhanceLib.methods.declaration import EnhancedFrame, Enhancement, Method, Task
 from STEnhanceLib.methods.target_grid import KSPACE_CROP, FinerGrid
-from STEnhanceLib.methods.unsupported import fraction
 from STEnhanceLib.sequence import ImageSequence
 
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from STEnhanceLib.assurance.unsupported import fraction
 from STEnhanceLib.methods import learned
 from STEnhanceLib.methods import prior as priors
 from STEnhanceLib.methods.declaration import EnhancedFrame, Enhancement, Method, Need, Task, parameter
 from STEnhanceLib.methods.placement import Placement
 from STEnhanceLib.methods.target_grid import FinerGrid
 from STEnhanceLib.methods.tiles import in_tiles
-from STEnhanceLib.methods.unsupported import fraction
 from STEnhanceLib.sequence import ImageSequence
 
 MODEL = "ddos-unet"

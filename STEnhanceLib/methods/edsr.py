@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from STEnhanceLib.assurance.unsupported import fraction
 from STEnhanceLib.methods import learned
 from STEnhanceLib.methods.declaration import EnhancedFrame, Enhancement, Method, Task, parameter
 from STEnhanceLib.methods.placement import Placement
 from STEnhanceLib.methods.target_grid import FinerGrid
 from STEnhanceLib.methods.tiles import chunks, in_tiles
-from STEnhanceLib.methods.unsupported import fraction
 from STEnhanceLib.models import find_model
 from STEnhanceLib.sequence import ImageSequence
 

@@ -1,15 +1,16 @@
-"""What iterative reconstructions share: slices one by one, accelerated steps, and how far off the samples they end."""
+"""What reconstructions from k-space share: slices one by one, accelerated steps, and what samples say of the result."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from STEnhanceLib import device
 from STEnhanceLib.acquisition.kspace import KSpace
-from STEnhanceLib.methods.declaration import EnhancedFrame, Enhancement
+from STEnhanceLib.assurance.unsupported import fraction
+from STEnhanceLib.methods.declaration import EnhancedFrame, Enhancement, parameter
 from STEnhanceLib.methods.measurement import check_that_they_belong_together
 from STEnhanceLib.sequence import ImageSequence
 
@@ -18,27 +19,55 @@ if TYPE_CHECKING:
 
     from STEnhanceLib.acquisition.operators import Operator
 
-NOTE = "How much of each voxel the measurement supports was not computed."
-RESIDUAL = "The result differs from the measured samples by {:.2g} of them (‖Ax − y‖ / ‖y‖)."
+SUPPORT_NOT_COMPUTED = "How much of each voxel the measurement supports was not computed."
+SUPPORT = (
+    "The measured samples do not determine {:.2g} of the result (‖x − z‖ / ‖x‖ with z what they determine); the map "
+    "of unsupported fractions shows where."
+)
+RESIDUAL = "The result differs from the measured samples by {:.2g} of them (‖Ax − y‖ / ‖y‖), "
+NOISE_ALONE = "and the noise alone is {:.2g} of them."
+NOISE_UNKNOWN = "and how much of that is noise is not known."
 LEAST_STEPS = 5  # the first ones are short, as momentum has yet to build up
+
+Reconstruct = Callable[["Operator", "torch.Tensor"], "torch.Tensor"]
+
+
+def support_parameter():
+    """The parameter `support` of methods that reconstruct from k-space."""
+    return parameter(
+        False,
+        "Also compute how much of each voxel the measured samples determine; takes about as long again.",
+        label="Map of support",
+    )
 
 
 def enhancement(
-    sequence: ImageSequence, kspace: KSpace, reconstruct: Callable[[Operator, torch.Tensor], torch.Tensor]
+    sequence: ImageSequence,
+    kspace: KSpace,
+    reconstruct: Reconstruct,
+    *,
+    models: Sequence[str] = (),
+    notes: Sequence[str] = (),
+    support: bool = False,
 ) -> Enhancement:
     """All slices are reconstructed before the first frame is yielded; a job that must stop sooner ends its process.
 
     Args:
         sequence: what the measurement belongs to.
         kspace: the measurement.
-        reconstruct: operator and samples of one slice to images (T, J, I), complex64.
+        reconstruct: operator and samples of one slice to images (T, J, I), complex64; no gradients are recorded.
+        models: as of `Enhancement`.
+        notes: of the method itself, one sentence each.
+        support: also compute how much of each voxel the measurement determines, see `assurance.support`.
 
     Raises:
         STEnhanceError: the k-space is not that of the sequence.
     """
     check_that_they_belong_together(sequence, kspace)
-    notes = [*kspace.notes, NOTE]
-    return Enhancement(sequence.grid, _frames(kspace, reconstruct, notes), notes)
+    all_notes = [*kspace.notes, *notes]
+    if not support:
+        all_notes.append(SUPPORT_NOT_COMPUTED)
+    return Enhancement(sequence.grid, _frames(kspace, reconstruct, support, all_notes), all_notes, tuple(models))
 
 
 def minimised(
@@ -84,18 +113,62 @@ def kept_share(sizes: torch.Tensor, limit: float) -> torch.Tensor:
     return (1 - limit / sizes.clamp_min(torch.finfo(sizes.dtype).tiny)).clamp_min(0)
 
 
-def _frames(
-    kspace: KSpace, reconstruct: Callable[[Operator, torch.Tensor], torch.Tensor], notes: list[str]
-) -> Iterator[EnhancedFrame]:
-    """Notes get the relative residual on the measured samples."""
+def _frames(kspace: KSpace, reconstruct: Reconstruct, support: bool, notes: list[str]) -> Iterator[EnhancedFrame]:
+    """Notes get what the measurement says of the result."""
     from STEnhanceLib.acquisition.operators import slice_operators
 
-    slices, off, energy = [], 0.0, 0.0
-    for operator, samples in slice_operators(kspace, device.chosen()):
+    slices = [
+        _reconstructed(operator, samples, reconstruct, kspace.noise_std if support else None)
+        for operator, samples in slice_operators(kspace, device.chosen())
+    ]
+    misfit, energy, invented, content = (sum(values) for values in zip(*(part.norms for part in slices), strict=True))
+    noise = kspace.noise_std * (2 * _measured(kspace)) ** 0.5 / energy**0.5
+    notes.append(
+        RESIDUAL.format((misfit / energy) ** 0.5) + (NOISE_ALONE.format(noise) if noise >= 0 else NOISE_UNKNOWN)
+    )
+    if support:
+        notes.append(SUPPORT.format((invented / max(content, 1e-30)) ** 0.5))
+    for index in range(len(kspace.grid)):
+        voxels = np.stack([part.magnitude[index] for part in slices])
+        yield EnhancedFrame(voxels, np.stack([s.unsupported[index] for s in slices]) if support else float("nan"))
+
+
+class _Slice(NamedTuple):
+    """One slice, finished.
+
+    Attributes:
+        magnitude: (T, J, I).
+        unsupported: of each voxel, or None where it was not asked for.
+        norms: squared, of what is off the samples, of the samples, of what they do not determine, and of the images.
+    """
+
+    magnitude: np.ndarray
+    unsupported: np.ndarray | None
+    norms: tuple[float, float, float, float]
+
+
+def _reconstructed(
+    operator: Operator, samples: torch.Tensor, reconstruct: Reconstruct, noise_std: float | None
+) -> _Slice:
+    """`noise_std` is None where support is not asked for."""
+    import torch
+
+    from STEnhanceLib.assurance.support import measured_part
+
+    with torch.no_grad():
         images = reconstruct(operator, samples)
-        slices.append(images.abs().cpu().numpy())
-        off += float((operator.forward(images) - samples).norm()) ** 2
-        energy += float(samples.norm()) ** 2
-    notes.append(RESIDUAL.format((off / energy) ** 0.5))
-    for frame in zip(*slices, strict=True):
-        yield EnhancedFrame(np.stack(frame), float("nan"))
+        misfit = operator.forward(images) - samples
+        unsupported, invented = None, torch.zeros(())
+        if noise_std is not None:
+            invented = images - measured_part(operator, images, noise_std)
+            unsupported = fraction(invented.cpu().numpy(), images.cpu().numpy())
+        norms = tuple(float(part.norm()) ** 2 for part in (misfit, samples, invented, images))
+        return _Slice(images.abs().cpu().numpy(), unsupported, norms)
+
+
+def _measured(kspace: KSpace) -> int:
+    """How many samples there are."""
+    if kspace.mask is None:
+        return kspace.samples.size
+    slices, coils, _, columns = kspace.coil_sensitivities.shape
+    return int(kspace.mask.sum()) * slices * coils * columns

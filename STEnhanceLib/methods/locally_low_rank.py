@@ -43,6 +43,7 @@ class LocallyLowRankParameters:
         maximum=0.5,
     )
     iterations: int = parameter(100, "Stop after so many steps at the latest.", minimum=1, maximum=1000)
+    support: bool = iterative.support_parameter()
 
 
 def enhance(sequence: ImageSequence, parameters: LocallyLowRankParameters, kspace: KSpace) -> Enhancement:
@@ -57,7 +58,7 @@ def enhance(sequence: ImageSequence, parameters: LocallyLowRankParameters, kspac
     def of_slice(operator: Operator, samples: torch.Tensor) -> torch.Tensor:
         return reconstruct(operator, samples, parameters)
 
-    return iterative.enhancement(sequence, kspace, of_slice)
+    return iterative.enhancement(sequence, kspace, of_slice, support=parameters.support)
 
 
 def reconstruct(operator: Operator, samples: torch.Tensor, parameters: LocallyLowRankParameters) -> torch.Tensor:

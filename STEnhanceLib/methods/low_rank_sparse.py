@@ -46,6 +46,7 @@ class LowRankSparseParameters:
         maximum=0.5,
     )
     iterations: int = parameter(100, "Stop after so many steps at the latest.", minimum=1, maximum=1000)
+    support: bool = iterative.support_parameter()
 
 
 def enhance(sequence: ImageSequence, parameters: LowRankSparseParameters, kspace: KSpace) -> Enhancement:
@@ -61,7 +62,7 @@ def enhance(sequence: ImageSequence, parameters: LowRankSparseParameters, kspace
     def of_slice(operator: Operator, samples: torch.Tensor) -> torch.Tensor:
         return reconstruct(operator, samples, parameters)
 
-    return iterative.enhancement(sequence, kspace, of_slice)
+    return iterative.enhancement(sequence, kspace, of_slice, support=parameters.support)
 
 
 def reconstruct(operator: Operator, samples: torch.Tensor, parameters: LowRankSparseParameters) -> torch.Tensor:

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from STEnhanceLib.acquisition.thick_slices import fine_slices
+from STEnhanceLib.assurance.unsupported import fraction
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.methods import in_plane, learned, through_plane
 from STEnhanceLib.methods import prior as priors
 from STEnhanceLib.methods.declaration import EnhancedFrame, Enhancement, Method, Need, Task, parameter
 from STEnhanceLib.methods.placement import Placement
 from STEnhanceLib.methods.target_grid import FinerGrid
-from STEnhanceLib.methods.unsupported import fraction
 from STEnhanceLib.sequence import Grid, ImageSequence
 
 IN_PLANE, THROUGH_PLANE = "stenhance-sr", "stenhance-sr-through-plane"

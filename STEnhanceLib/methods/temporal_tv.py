@@ -45,6 +45,7 @@ class TemporalTVParameters:
         maximum=0.5,
     )
     iterations: int = parameter(30, "Stop after so many steps at the latest.", minimum=1, maximum=1000)
+    support: bool = iterative.support_parameter()
 
 
 def enhance(sequence: ImageSequence, parameters: TemporalTVParameters, kspace: KSpace) -> Enhancement:
@@ -59,7 +60,7 @@ def enhance(sequence: ImageSequence, parameters: TemporalTVParameters, kspace: K
     def of_slice(operator: Operator, samples: torch.Tensor) -> torch.Tensor:
         return reconstruct(operator, samples, parameters, sequence.periodic)
 
-    return iterative.enhancement(sequence, kspace, of_slice)
+    return iterative.enhancement(sequence, kspace, of_slice, support=parameters.support)
 
 
 def reconstruct(

@@ -1,0 +1,1 @@
+"""What can be trusted of a result: how much of each voxel the measurement supports."""
