@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from STEnhanceLib.errors import STEnhanceError
-from STEnhanceLib.jobs import Cancelled, Event, Failed, Finished, FrameReady, Job, Planned, Worker
+from STEnhanceLib.jobs import Cancelled, Event, Failed, Finished, FrameReady, Job, Planned, Worker, Working
 from STEnhanceLib.publication import Publication
 from STEnhanceLib.scene import find_sequence, read_sequence
 from STEnhanceLib.sequence import ImageSequence
@@ -32,6 +32,8 @@ class SceneRun:
         cancelled: the user gave it up.
         count: frames of the whole result; 0 until the method has planned it.
         finished_frames: frames of the result that are in the scene.
+        stage: what is computed before the next frame comes, where the method tells; empty otherwise.
+        share: of the way to that frame, 0 … 1.
         remaining_s: estimated seconds until the last frame; NaN while unknown.
         publication: the nodes of the result, see `publication.Publication`; None until the method has planned it.
         notes: what had to be assumed about the input and what the method assumed.
@@ -70,7 +72,7 @@ class SceneRun:
         """
         self.done, self.error, self.cancelled = False, None, False
         self.count = self.finished_frames = 0
-        self.remaining_s = math.nan
+        self.stage, self.share, self.remaining_s = "", 0.0, math.nan
         self._input_node, _ = find_sequence(input_node)
         sequence = read_sequence(
             self._input_node, worker.allocate, frame_duration_ms=frame_duration_ms, periodic=periodic
@@ -153,6 +155,11 @@ class SceneRun:
             case FrameReady():
                 self.publication.add_frame(event.voxels, event.unsupported)
                 self.finished_frames, self.remaining_s = event.index + 1, event.remaining_s
+                self.stage, self.share = "", 0.0
+            case Working():
+                self.stage, self.share = event.text, event.share
+                if not self.finished_frames:  # else the frames so far tell better
+                    self.remaining_s = event.remaining_s
             case Finished():
                 self.notes += event.notes
                 self.publication.finish(event.attributes)

@@ -15,7 +15,7 @@ from rich.markdown import Markdown
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from STEnhanceLib import models
+from STEnhanceLib import models, progress
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.evaluation.metrics import Scores
 from STEnhanceLib.methods.declaration import Method
@@ -144,10 +144,14 @@ def show_scores(rows: list[tuple[str, Scores]], title: str = "Against the refere
 
 @contextlib.contextmanager
 def frame_progress(title: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar with frame k/N and the time left; yields a function of (finished, total)."""
+    """A bar with frame k/N and the time left; yields a function of (finished, total).
+
+    Until a frame comes, the title is followed by what the method tells of itself.
+    """
     with _bar() as bar:
         job = bar.add_task(title, total=None)
-        yield lambda done, total: bar.update(job, completed=done, total=total)
+        with progress.heard_by(lambda text, _share: bar.update(job, description=f"{title}: {text}")):
+            yield lambda done, total: bar.update(job, completed=done, total=total, description=title)
 
 
 @contextlib.contextmanager

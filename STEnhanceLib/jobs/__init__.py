@@ -7,6 +7,6 @@ for event in job.poll():    # from a timer; never blocks
 """
 
 from STEnhanceLib.jobs.client import Job, Worker
-from STEnhanceLib.jobs.events import Cancelled, Event, Failed, Finished, FrameReady, Planned
+from STEnhanceLib.jobs.events import Cancelled, Event, Failed, Finished, FrameReady, Planned, Working
 
-__all__ = ["Cancelled", "Event", "Failed", "Finished", "FrameReady", "Job", "Planned", "Worker"]
+__all__ = ["Cancelled", "Event", "Failed", "Finished", "FrameReady", "Job", "Planned", "Worker", "Working"]

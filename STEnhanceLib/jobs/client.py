@@ -18,13 +18,14 @@ import numpy as np
 
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.jobs import messages, voxels
-from STEnhanceLib.jobs.events import Cancelled, Event, Failed, Finished, FrameReady, Planned
+from STEnhanceLib.jobs.events import Cancelled, Event, Failed, Finished, FrameReady, Planned, Working
 from STEnhanceLib.jobs.process import WorkerProcess
 from STEnhanceLib.sequence import ImageSequence
 
 logger = logging.getLogger(__name__)
 
 CANCEL_PATIENCE_S = 0.7
+LEAST_SHARE = 0.02  # of what is to be computed, before the time left can be told
 
 
 class Worker:
@@ -273,6 +274,10 @@ class Job:
                 grid = messages.decode_grid(message["grid"])
                 self._plan = Planned(grid, tuple(message["notes"]), message["attributes"])
                 self._events.append(self._plan)
+            case "working" if self._patience_ends is None:
+                share, seconds = message["share"], message["seconds"]
+                remaining = seconds * (1 - share) / share if share >= LEAST_SHARE else float("nan")
+                self._events.append(Working(message["text"], share, remaining))
             case "frame" if self._patience_ends is None:
                 self._events.append(self._frame(message["index"], message["seconds"], message["unsupported"]))
 

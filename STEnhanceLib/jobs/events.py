@@ -1,4 +1,4 @@
-"""What a job tells its caller: `Planned`, then `FrameReady` for every frame, then one of the three endings."""
+"""What a job tells its caller: `Planned`, now and then `Working`, `FrameReady` for every frame, then one ending."""
 
 from __future__ import annotations
 
@@ -23,6 +23,21 @@ class Planned:
     grid: Grid
     notes: tuple[str, ...]
     attributes: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Working:
+    """What is computed before the next frame comes; some methods finish all slices before the first.
+
+    Attributes:
+        text: a few words, such as "slice 2 of 10, step 3 of at most 30".
+        share: of the way to the next frame, 0 … 1.
+        remaining_s: estimated seconds until then; NaN while unknown.
+    """
+
+    text: str
+    share: float
+    remaining_s: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,4 +86,4 @@ class Cancelled:
     """The caller gave the job up."""
 
 
-Event = Planned | FrameReady | Finished | Failed | Cancelled
+Event = Planned | Working | FrameReady | Finished | Failed | Cancelled

@@ -9,7 +9,8 @@ FOLDER holds the voxel files of all jobs and belongs to the parent; the worker r
 | (start) | `{"event": "started", "pid": …}` |
 | `{"run": 1, "method": …, "settings": …, "sequence": …, "prior": …, "kspace": …, "device": …, "result": …, \
 "unsupported": …}` | \
-`planned`, `frame` for every frame, then `finished` (with late notes), `failed` or `cancelled`, each with `"job": 1` |
+`planned`, `working` now and then, `frame` for every frame, then `finished` (with late notes), \
+`failed` or `cancelled`, each with `"job": 1` |
 | `{"cancel": 1}` | `cancelled` after the frame at work |
 | `{"end": true}` | |
 """
@@ -33,7 +34,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from STEnhanceLib import device
+from STEnhanceLib import device, progress
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.jobs import messages, voxels
 from STEnhanceLib.methods import EnhancedFrame, Enhancement, all_methods, find_method, parse_parameters, run
@@ -114,8 +115,14 @@ class _Worker:
         attributes = run.provenance(method, parameters, sequence, enhancement)
         grid, planned = messages.encode_grid(enhancement.grid), len(enhancement.notes)
         self._say(job=order["run"], event="planned", grid=grid, notes=enhancement.notes, attributes=attributes)
-        with contextlib.closing(enhancement.frames) as frames:
-            start = time.perf_counter()
+        start = time.perf_counter()
+
+        def tell(text: str, share: float) -> None:
+            self._stop_if_cancelled(order)
+            seconds = time.perf_counter() - start
+            self._say(job=order["run"], event="working", text=text, share=share, seconds=seconds)
+
+        with contextlib.closing(enhancement.frames) as frames, progress.heard_by(tell):
             for index, frame in enumerate(frames):
                 seconds = time.perf_counter() - start
                 self._stop_if_cancelled(order)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from STEnhanceLib import device
+from STEnhanceLib import device, progress
 from STEnhanceLib.acquisition.kspace import KSpace
 from STEnhanceLib.assurance.unsupported import fraction
 from STEnhanceLib.methods.declaration import EnhancedFrame, Enhancement, parameter
@@ -55,7 +55,8 @@ def enhancement(
     Args:
         sequence: what the measurement belongs to.
         kspace: the measurement.
-        reconstruct: operator and samples of one slice to images (T, J, I), complex64; no gradients are recorded.
+        reconstruct: operator and samples of one slice to images (T, J, I), complex64; no gradients are recorded. It
+            may tell how far it is, see `progress.tell`.
         models: as of `Enhancement`.
         notes: of the method itself, one sentence each.
         support: also compute how much of each voxel the measurement determines, see `assurance.support`.
@@ -94,6 +95,7 @@ def minimised(
     variables, point, momentum = start, start, 1.0
     for count in range(1, iterations + 1):
         previous = variables
+        progress.tell(f"step {count} of at most {iterations}", (count - 1) / iterations)
         variables = advance(point)
         change = variables - previous
         moving = float((image(variables) - average).norm())
@@ -117,10 +119,10 @@ def _frames(kspace: KSpace, reconstruct: Reconstruct, support: bool, notes: list
     """Notes get what the measurement says of the result."""
     from STEnhanceLib.acquisition.operators import slice_operators
 
-    slices = [
-        _reconstructed(operator, samples, reconstruct, kspace.noise_std if support else None)
-        for operator, samples in slice_operators(kspace, device.chosen())
-    ]
+    slices = []
+    for operator, samples in slice_operators(kspace, device.chosen()):
+        with progress.part(len(slices), kspace.grid.shape[0], "slice"):
+            slices.append(_reconstructed(operator, samples, reconstruct, kspace.noise_std if support else None))
     misfit, energy, invented, content = (sum(values) for values in zip(*(part.norms for part in slices), strict=True))
     noise = kspace.noise_std * (2 * _measured(kspace)) ** 0.5 / energy**0.5
     notes.append(
@@ -156,10 +158,13 @@ def _reconstructed(
     from STEnhanceLib.assurance.support import measured_part
 
     with torch.no_grad():
-        images = reconstruct(operator, samples)
+        with progress.part(0, 1 if noise_std is None else 2):
+            progress.tell("starting")
+            images = reconstruct(operator, samples)
         misfit = operator.forward(images) - samples
         unsupported, invented = None, torch.zeros(())
         if noise_std is not None:
+            progress.tell("what the measurement supports", 1 / 2)
             invented = images - measured_part(operator, images, noise_std)
             unsupported = fraction(invented.cpu().numpy(), images.cpu().numpy())
         norms = tuple(float(part.norm()) ** 2 for part in (misfit, samples, invented, images))

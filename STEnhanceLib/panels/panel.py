@@ -343,8 +343,11 @@ class EnhancePanel(VTKObservationMixin):
     def _poll_run(self) -> None:
         was_shown = self.run.result is not None
         self.run.poll()
-        self.ui.progressBar.maximum = self.run.count
-        self.ui.progressBar.value = self.run.finished_frames
+        done, whole = self.run.finished_frames, self.run.count
+        if self.run.stage and not done:  # all slices are computed before the first frame
+            done, whole = round(100 * self.run.share), 100
+        self.ui.progressBar.maximum = whole
+        self.ui.progressBar.value = done
         if self.run.done:
             self._show_idle()
             self._say(words.outcome(self.run), bad=self.run.error is not None)

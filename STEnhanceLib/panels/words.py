@@ -62,11 +62,13 @@ def needed_bytes(source: Grid, result: Grid) -> int:
 
 
 def progress(run) -> str:
-    """Frame k of N and the time left."""
+    """Frame k of N, or what is computed before it, and the time left."""
     if not run.count:
         return _("Starting…")
     text = _("Frame {done} of {count}").format(done=run.finished_frames, count=run.count)
-    if math.isfinite(run.remaining_s) and run.finished_frames:
+    if run.stage:
+        text = run.stage[0].upper() + run.stage[1:] if not run.finished_frames else f"{text}, {run.stage}"
+    if math.isfinite(run.remaining_s):
         text += ", " + _("about {time} left").format(time=_duration(run.remaining_s))
     return text
 
