@@ -1,6 +1,6 @@
 """Makes degraded copies of good sequences: what a scanner would have measured, and what a user would then hold.
 
-The acquisitions in images (s, k, z, t) need numpy and scipy only; those in multi-coil k-space (r, c) need torch.
+The acquisitions in images (s, k, z, n, t) need numpy and scipy only; those in multi-coil k-space (r, c) need torch.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 
 from STEnhanceLib.acquisition import centre_crop, thick_slices
 from STEnhanceLib.acquisition.kspace import KSpace
+from STEnhanceLib.acquisition.noise import complex_noise, noise_std
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.sequence import ImageSequence
 
@@ -50,6 +51,7 @@ ACQUISITIONS: dict[str, Acquisition] = {
     "r26": Acquisition(_ARTEFACTS, "golden-angle radial, 26 spokes per frame, 8 coils, 1 % noise"),
     "c4": Acquisition(_ARTEFACTS, "kt-interleaved Cartesian lines, 4×, 8 coils, 1 % noise"),
     "c8": Acquisition(_ARTEFACTS, "kt-interleaved Cartesian lines, 8×, 8 coils, 1 % noise"),
+    "n5": Acquisition(_ARTEFACTS, "Rician noise of 5 %"),
     "t2": Acquisition(_TEMPORAL, "every 2nd frame kept"),
     "t4": Acquisition(_TEMPORAL, "every 4th frame kept"),
     "t6": Acquisition(_TEMPORAL, "only frame 0 and the end-systolic frame kept"),
@@ -60,6 +62,7 @@ _CROP_PER_AXIS = {"s2": 1 / 2, "s4": 1 / 4, "k10": 0.10**0.5, "k6": 0.0625**0.5,
 _EVERY = {"t2": 2, "t4": 4, "st48": 8}
 _SPOKES = {"r13": 13, "r26": 26}
 _ACCELERATION = {"c4": 4, "c8": 8}
+_RICIAN_PERCENT = {"n5": 5.0}
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,8 +86,8 @@ def simulate(
     """Degrade a sequence as an acquisition of the benchmark does.
 
     Args:
-        sequence: the good one; stays untouched. Float32 may be signed and stays so in s, k and z; for r and c magnitude
-            images get a simulated smooth phase.
+        sequence: the good one; stays untouched. Float32 may be signed and stays so in s, k and z; n takes the magnitude
+            of the noisy images; for r and c magnitude images get a simulated smooth phase.
         acquisition: a key of `ACQUISITIONS`.
         seed: of noise and phase.
         end_systole_frame: for t6; if None, the frame that differs most from frame 0, and a note says so.
@@ -106,6 +109,14 @@ def simulate(
         result = _thick_slices(result)
     elif acquisition == "t6":
         result, kept = _first_and_end_systole(result, end_systole_frame)
+    elif acquisition in _RICIAN_PERCENT:
+        percent = _RICIAN_PERCENT[acquisition]
+        std = noise_std(result.frames, percent)
+        random = np.random.default_rng((seed, 2))
+        # Frame by frame: noise as complex numbers takes twice the memory of the images.
+        noisy = [np.abs(frame + complex_noise(frame.shape, std, random)) for frame in result.frames]
+        result = dataclasses.replace(result, frames=np.stack(noisy))
+        record |= {"noise_percent": percent, "noise_std": std}
     elif acquisition in _SPOKES or acquisition in _ACCELERATION:
         result, kspace = _undersampled(result, acquisition, seed)
         record |= {"coils": COILS, "noise_percent": NOISE_PERCENT, "noise_std": kspace.noise_std}
@@ -182,7 +193,6 @@ def _undersampled(sequence: ImageSequence, acquisition: str, seed: int) -> tuple
             f"{acquisition} needs {error.name}, not installed here; install with `pip install torch torchkbnufft`."
         ) from None
     from STEnhanceLib.acquisition.coils import birdcage_sensitivities, smooth_phase
-    from STEnhanceLib.acquisition.noise import complex_noise, noise_std
 
     (slices, rows, columns), frames = sequence.grid.shape, len(sequence)
     coils = torch.from_numpy(birdcage_sensitivities(sequence.grid, COILS))

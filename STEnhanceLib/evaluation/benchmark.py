@@ -23,13 +23,14 @@ from STEnhanceLib.evaluation.measured_run import MeasuredRun, measured_run
 from STEnhanceLib.evaluation.protocols import Protocol, Trial, find_protocol
 from STEnhanceLib.evaluation.records import Record, to_markdown, write_json
 from STEnhanceLib.evaluation.residual import kspace_residual
-from STEnhanceLib.methods import Task
+from STEnhanceLib.methods import Need, Task
 from STEnhanceLib.sequence import ImageSequence
 
-__all__ = ["CUBIC_ALONG_SLICES", "CUBIC_HELD", "TRAP", "Record", "run", "to_markdown", "write_json"]
+__all__ = ["AS_THEY_ARE", "CUBIC_ALONG_SLICES", "CUBIC_HELD", "TRAP", "Record", "run", "to_markdown", "write_json"]
 
 logger = logging.getLogger(__name__)
 
+AS_THEY_ARE = "images as they are"
 TRAP = "bicubic-half-pixel (trap)"
 CUBIC_ALONG_SLICES = "cubic along slices"
 CUBIC_HELD = "cubic along slices, held to the measurement"  # what data consistency alone is worth
@@ -77,9 +78,9 @@ def run(
         STEnhanceError: unknown protocol, method, parameter or case, or no data.
     """
     chosen = [find_protocol(key) for key in dict.fromkeys(protocols)]
-    entered = {task: contestants(task, methods) for task in Task}
+    entered = {protocol.key: _entered(protocol, methods) for protocol in chosen}
     found = find_cases(Path(data_dir), cases)
-    total = len(found) * sum(len(entered[protocol.task]) for protocol in chosen)
+    total = len(found) * sum(len(entered[protocol.key]) for protocol in chosen)
     records: list[Record] = []
     done = 0
     for case in found:
@@ -88,7 +89,7 @@ def run(
         for protocol in chosen:
             trial, fault = _or_fault(case.spoil, protocol, good, slices) if good else (None, fault)
             contest = _Contest(trial, case, scale, on_curve) if trial else None
-            for contestant in entered[protocol.task]:
+            for contestant in entered[protocol.key]:
                 on_step(done, total, f"{protocol.key} {case.name} {contestant.label}")
                 label = contestant.row_label(trial) if trial else contestant.label
                 row = Record(protocol.key, case.name, label, version=STEnhanceLib.__version__)
@@ -98,6 +99,11 @@ def run(
                 records += _reference_rows(protocol, contest)
     on_step(done, total, "done")
     return sorted(records, key=lambda record: [protocol.key for protocol in chosen].index(record.protocol))
+
+
+def _entered(protocol: Protocol, methods: Sequence[str]) -> list[Contestant]:
+    entering = contestants(protocol.task, methods)
+    return [one for one in entering if not (protocol.images_alone and Need.KSPACE in one.method.needs)]
 
 
 def _compete(row: Record, contestant: Contestant, contest: _Contest) -> Record:
@@ -146,11 +152,13 @@ def _scored(row: Record, result: ImageSequence, contest: _Contest) -> Record:
 
 
 def _reference_rows(protocol: Protocol, contest: _Contest) -> list[Record]:
-    """Rows that no user can pick: what a wrong grid costs, and plain interpolation where no method exists yet."""
-    if protocol.task is not Task.SUPER_RESOLUTION:
-        return []
+    """Rows that no user can pick: noisy images as they are, what a wrong grid costs, plain interpolation of slices."""
     low, onto = contest.trial.degraded, contest.trial.reference
-    if low.grid.shape[0] == onto.grid.shape[0]:
+    if protocol.images_alone:
+        results = {AS_THEY_ARE: low}
+    elif protocol.task is not Task.SUPER_RESOLUTION:
+        return []
+    elif low.grid.shape[0] == onto.grid.shape[0]:
         results = {TRAP: cubic(low, onto, half_pixel=True)}
     else:
         held = [thick_slices.start(frame, THICKNESS) for frame in low.frames]

@@ -52,6 +52,7 @@ class Protocol:
         conditions: what was simulated and scored, one or two sentences for the foot of a table.
         ask: turns the good sequence and its simulation into a `Trial`.
         middle_slices: how many slices are used unless the caller says otherwise; None for all.
+        images_alone: there is no k-space, so methods that need it are left out.
     """
 
     key: str
@@ -59,6 +60,7 @@ class Protocol:
     conditions: str
     ask: Callable[[ImageSequence, Simulation], Trial]
     middle_slices: int | None = None
+    images_alone: bool = False
 
     def trial(self, good: ImageSequence, end_systole_frame: int | None = None) -> Trial:
         """Spoil a good sequence. Cases of the benchmark are taken as full cardiac cycles, whatever their file says.
@@ -139,6 +141,10 @@ def _same_grid(good: ImageSequence, spoilt: Simulation) -> Trial:
     return Trial(spoilt.sequence, good, np.arange(len(good)), inputs={"kspace": spoilt.kspace})
 
 
+def _images_alone(good: ImageSequence, spoilt: Simulation) -> Trial:
+    return Trial(spoilt.sequence, good, np.arange(len(good)))
+
+
 def _full_cycle(good: ImageSequence, spoilt: Simulation) -> Trial:
     """All frames, or those up to the last kept one where the kept ones do not go evenly around the cycle."""
     closes = spoilt.sequence.periodic
@@ -168,6 +174,7 @@ _SR, _AR, _TI = Task.SUPER_RESOLUTION, Task.ARTEFACT_REDUCTION, Task.TEMPORAL_IN
 _CROP = "In-plane k-space centre crop to {}; no coils, phase or noise simulated."
 _PRIOR = " The first frame, fully sampled, is the prior for methods that take one, and is not scored."
 _COILS = "{}, 8 simulated coils, simulated smooth phase, complex noise of 1 % of the intensity scale (seed 0)."
+_RICIAN = "Magnitude of the images with complex white noise of 5 % of the intensity scale (seed 0); no coils simulated."
 _CYCLE = "Every {} frame kept, of what is taken as one full cardiac cycle; only the others are scored."
 
 PROTOCOLS: Mapping[str, Protocol] = {
@@ -185,6 +192,7 @@ PROTOCOLS: Mapping[str, Protocol] = {
         Protocol("r26", _AR, _COILS.format("26 golden-angle spokes per frame"), _same_grid, MIDDLE_SLICES_OF_COILS),
         Protocol("c4", _AR, _COILS.format("kt-interleaved Cartesian lines, 4×"), _same_grid, MIDDLE_SLICES_OF_COILS),
         Protocol("c8", _AR, _COILS.format("kt-interleaved Cartesian lines, 8×"), _same_grid, MIDDLE_SLICES_OF_COILS),
+        Protocol("n5", _AR, _RICIAN, _images_alone, images_alone=True),
         Protocol("t2", _TI, _CYCLE.format("2nd"), _full_cycle),
         Protocol("t4", _TI, _CYCLE.format("4th"), _full_cycle),
         Protocol(

@@ -259,6 +259,20 @@ def test_every_acquisition_can_be_simulated_and_says_so(small_sequence, key):
     assert ACQUISITIONS[key].task in {task.value for task in Task} | {"joint"}
 
 
+def test_noisy_images_have_the_rician_mean_and_spread_of_their_noise_level():
+    """Rice 1944: with signal A and noise σ the mean square is A² + 2σ²; without signal the mean is σ √(π/2)."""
+    flat = np.zeros((2, 1, 200, 200), np.float32)
+    flat[..., 100:] = 500
+    simulation = simulate(ImageSequence(flat, np.eye(4), [0, 1]), "n5")
+    noisy, std = simulation.sequence.frames, 0.05 * 500
+    assert noisy[..., :100].mean() == pytest.approx(std * np.sqrt(np.pi / 2), rel=0.01)
+    assert np.mean(noisy[..., 100:] ** 2) == pytest.approx(500**2 + 2 * std**2, rel=2e-3)
+    assert noisy[..., 100:].std() == pytest.approx(std, rel=0.02)
+    first, second = noisy[:, 0, :, 100:].reshape(2, -1)
+    assert abs(np.corrcoef(first, second)[0, 1]) < 0.03
+    assert json.loads(simulation.sequence.attributes["STEnhance.Simulated"])["noise_std"] == pytest.approx(std)
+
+
 def test_zero_filling_a_simulated_crop_gives_the_centre_of_k_space(small_sequence):
     signed = dataclasses.replace(small_sequence, frames=small_sequence.frames - np.float32(10))
     cropped = simulate(signed, "s4").sequence

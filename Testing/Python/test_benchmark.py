@@ -154,6 +154,16 @@ def test_artefact_reduction_competes_on_the_measured_k_space(folder):
     assert all(record.slices == 1 and np.isfinite(record.psnr) for record in records.values())
 
 
+def test_denoising_competes_on_images_alone_beside_the_images_as_they_are(folder):
+    """Methods that need k-space, baselines though they are, have nothing to work on and leave no row."""
+    methods = ["frequency-split[denoiser=classical]", "gridding"]
+    records = by_method(benchmark.run(["n5"], folder, methods=methods))
+    noisy, denoised = records.pop("images as they are"), records.pop("frequency-split[denoiser=classical]")
+    assert not records
+    assert denoised.psnr > noisy.psnr + 1
+    assert noisy.slices == denoised.slices == 3
+
+
 def test_middle_slices_stay_where_they_are_in_the_patient(square_disc):
     one = middle_slices(square_disc, 1)
     np.testing.assert_array_equal(one.frames, square_disc.frames[:, 1:2])
