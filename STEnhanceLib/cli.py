@@ -85,6 +85,8 @@ def _parser() -> argparse.ArgumentParser:  # noqa: PLR0915  (one statement per o
     enhancement.add_argument("--reference", type=Path, metavar="FILE", help="the truth, to measure the result against")
     enhancement.add_argument("--report", type=Path, metavar="DIR", help="write a page that shows input and result")
 
+    enhancement.add_argument("--removed", type=Path, metavar="FILE", help="write input minus result, where grids agree")
+
     comparison = command(_compare, "compare", "compare two sequences as one HTML page")
     comparison.add_argument("before", type=Path, metavar="A")
     comparison.add_argument("after", type=Path, metavar="B")
@@ -192,12 +194,18 @@ def _simulate(options: argparse.Namespace) -> None:
 
 
 def _enhance(options: argparse.Namespace) -> None:
+    import numpy as np
+
+    from STEnhanceLib import files
     from STEnhanceLib.acquisition.kspace import KSpace
+    from STEnhanceLib.evaluation import removed
     from STEnhanceLib.evaluation.report import refuse_foreign_page
     from STEnhanceLib.methods import find_method, parse_parameters
-    from STEnhanceLib.methods.run import enhance_all
+    from STEnhanceLib.methods.run import enhance_all, expected_result
+    from STEnhanceLib.sequence import ImageSequence
 
-    _refuse_overwriting([options.input, options.reference, options.prior, options.kspace], [options.output])
+    given = [options.input, options.reference, options.prior, options.kspace]
+    _refuse_overwriting(given, [options.output, options.removed])
     if options.report:
         refuse_foreign_page(options.report)
     device.choose(options.device)
@@ -209,15 +217,24 @@ def _enhance(options: argparse.Namespace) -> None:
         "prior": _read(options.prior) if options.prior else None,
         "kspace": KSpace.load(options.kspace) if options.kspace else None,
     }
+    if options.removed:
+        removed.check_grid(sequence.grid, expected_result(method, sequence.grid, parameters))
+    fractions = []
+    keep = fractions.append if options.report else lambda _fraction: None
     with terminal.frame_progress(method.title) as on_frame:
-        result = enhance_all(method, sequence, parameters, on_frame, **inputs)
+        result = enhance_all(method, sequence, parameters, on_frame, keep, **inputs)
     _write_result(options.output, sequence, result, reference)
     terminal.say_written(options.output)
+    if options.removed:
+        files.write(removed.removed(sequence, result), options.removed)
+        terminal.say_written(options.removed)
     terminal.show_notes(result.notes)
     if reference is not None:
         _show_scores([result], reference)
     if options.report:
-        _report(options.report, sequence, result, reference)
+        has_map = all(np.ndim(fraction) for fraction in fractions)
+        unsupported = ImageSequence.from_frames(fractions, result.grid) if has_map else None
+        _report(options.report, sequence, result, reference, unsupported)
 
 
 def _write_result(path: Path, sequence, result, reference) -> None:
@@ -251,11 +268,12 @@ def _show_scores(results, reference) -> None:
     terminal.show_scores(rows)
 
 
-def _report(folder: Path, before, after, reference) -> None:
+def _report(folder: Path, before, after, reference, unsupported=None) -> None:
     from STEnhanceLib.evaluation.report import Comparison, write_report
 
     title = f"{before.name} → {after.name}"
-    terminal.say_written(write_report(folder, [Comparison(title, before, [after], reference)], title=title))
+    compared = Comparison(title, before, [after], reference, unsupported=[unsupported])
+    terminal.say_written(write_report(folder, [compared], title=title))
 
 
 def _benchmark(options: argparse.Namespace) -> None:

@@ -17,6 +17,8 @@ ITERATIONS, TOLERANCE = 60, 1e-3
 def measured_part(operator: Operator, images: torch.Tensor, noise_std: float = math.nan) -> torch.Tensor:
     """The part z of the images x that the measurement determines: (AᴴA + ε) z = AᴴA x.
 
+    Every frame is judged by its own samples: what a method borrows from other frames counts as not measured.
+
     Of a pattern that AᴴA multiplies by λ there remains λ / (λ + ε): all of what was measured well, nothing of what no
     sample depends on, and half of where the measurement gains as much as its noise costs. With one Cartesian coil it
     is the projection onto the measured lines (short of ε); with several it is what parallel imaging alone could tell.

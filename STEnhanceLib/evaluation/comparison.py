@@ -24,6 +24,8 @@ class Comparison:
         results: one per method, in the order of the columns.
         reference: the truth; on the grid of the results. None where there is none.
         heart_centre_xy: (i, j) voxel index in the reference (without one: the first result) of the heart box.
+        unsupported: for every result, on its grid, how much of each voxel the measurement does not support, 0 measured
+            … 1 invented; None where nobody computed it; empty where that holds for all.
 
     Raises:
         STEnhanceError: there is no result, or the centre lies outside of the image.
@@ -34,11 +36,13 @@ class Comparison:
     results: Sequence[ImageSequence]
     reference: ImageSequence | None = None
     heart_centre_xy: tuple[float, float] | None = None
+    unsupported: Sequence[ImageSequence | None] = ()
 
     def __post_init__(self):
         if not self.results:
             raise STEnhanceError(f"The comparison {self.title!r} has no result; expected at least one.")
         object.__setattr__(self, "results", tuple(self.results))
+        object.__setattr__(self, "unsupported", tuple(self.unsupported) or (None,) * len(self.results))
         self.box  # noqa: B018  a centre outside of the image is told at once
 
     @property

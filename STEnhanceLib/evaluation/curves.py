@@ -9,6 +9,7 @@ from html import escape
 import numpy as np
 
 WIDTH, HEIGHT = 560, 230
+MOST_DECADES = 4  # of a spectrum: less is rounding
 LEFT, RIGHT, TOP, BOTTOM = 58, 548, 14, 188  # the frame of the axes
 
 
@@ -62,6 +63,53 @@ def metric_plot(
     return (
         f'<svg class="plot" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{alternative}" '
         f'data-left="{LEFT}" data-right="{RIGHT}" data-begin="{begin}" data-end="{end}">{"".join(parts)}</svg>'
+    )
+
+
+def spectrum_plot(frequencies: np.ndarray, curves: Mapping[str, tuple[str, np.ndarray]], unit: str) -> str:
+    """Amplitudes over temporal frequency, on a logarithmic scale of whole decades.
+
+    Args:
+        frequencies: (F,) from 0 on.
+        curves: by CSS class, what each is called and its values (F,); a gap where one is not positive.
+        unit: of the frequencies.
+    """
+    values = np.concatenate([curve[1] for curve in curves.values()])
+    values = values[values > 0]
+    if not len(values):
+        return '<p class="empty">Nothing changed.</p>'
+    low = math.floor(max(math.log10(values.min()), math.log10(values.max()) - MOST_DECADES))
+    high = max(math.ceil(math.log10(values.max())), low + 1)
+
+    def x(frequency):
+        return LEFT + (RIGHT - LEFT) * frequency / frequencies[-1]
+
+    def y(value):
+        return BOTTOM - (BOTTOM - TOP) * (math.log10(value) - low) / (high - low)
+
+    parts = [
+        f'<line class="grid" x1="{LEFT}" x2="{RIGHT}" y1="{y(10.0**n):.1f}" y2="{y(10.0**n):.1f}"/>'
+        f'<text class="tick" x="{LEFT - 8}" y="{y(10.0**n) + 4:.1f}" text-anchor="end">{10.0**n:g}</text>'
+        for n in range(low, high + 1)
+    ]
+    parts += [
+        f'<line class="notch" x1="{x(t):.1f}" x2="{x(t):.1f}" y1="{BOTTOM}" y2="{BOTTOM + 5}"/>'
+        f'<text class="tick" x="{x(t):.1f}" y="{BOTTOM + 19}" text-anchor="middle">{t:g}</text>'
+        for t in nice_ticks(0, frequencies[-1], 6)
+        if t <= frequencies[-1]
+    ]
+    parts.append(f'<line class="axis" x1="{LEFT}" x2="{RIGHT}" y1="{BOTTOM}" y2="{BOTTOM}"/>')
+    for kind, (name, curve) in curves.items():
+        seen = [v >= 10.0**low for v in curve]
+        points = [(x(f), y(v)) if s else None for f, v, s in zip(frequencies, curve, seen, strict=True)]
+        dots = "".join(f'<circle cx="{p[0]:.1f}" cy="{p[1]:.1f}" r="2.6"/>' for p in points if p)
+        parts.append(f'<g class="curve {kind}"><title>{escape(name)}</title><path d="{_path(points)}"/>{dots}</g>')
+    middle = (LEFT + RIGHT) / 2
+    parts.append(f'<text class="label" x="{middle}" y="{HEIGHT - 5}" text-anchor="middle">{escape(unit)}</text>')
+    names = escape(", ".join(name for name, _ in curves.values()))
+    return (
+        f'<svg class="spectrum" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
+        f'aria-label="Amplitude per temporal frequency: {names}">{"".join(parts)}</svg>'
     )
 
 

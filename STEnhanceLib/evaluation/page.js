@@ -101,7 +101,7 @@ class Viewer {
     this.wiped = this.images.filter((pane) => pane.badges.length && pane !== this.images[0]).map((pane) => this.addWipe(pane));
     this.addRuler();
     const stops = DIVERGING.map((colour) => `rgb(${colour})`).join(",");
-    for (const ramp of root.querySelectorAll(".ramp")) ramp.style.background = `linear-gradient(to right,${stops})`;
+    for (const ramp of root.querySelectorAll(".ramp:not(.shares)")) ramp.style.background = `linear-gradient(to right,${stops})`;
     this.listen();
   }
 

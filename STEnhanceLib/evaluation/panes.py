@@ -27,7 +27,8 @@ class Pane:
         frames: (T, K, J, I) intensities, or differences where `signed`.
         shown: index of the frame at each time of the common axis; -1 for none.
         badges: what to say about the frame at each time of the common axis; "" for nothing.
-        signed: a difference map.
+        signed: a difference map, or a map of fractions.
+        limit: the end of its colour scale, where that is not the one that all differences share.
     """
 
     label: str
@@ -36,6 +37,7 @@ class Pane:
     shown: np.ndarray
     badges: tuple[str, ...] = ()
     signed: bool = False
+    limit: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,12 +47,14 @@ class Viewer:
     Attributes:
         images: `before`, the results, and the reference where there is one.
         differences: below each of the images; None where there is nothing to subtract from.
+        unsupported: below those; None where nobody computed it, and empty where that holds for all.
         data: what the page's script needs to draw them, ready for JSON.
         sheets: for every slice on offer, one PNG data URI per image and per difference, as `data["panes"]`.
     """
 
     images: tuple[Pane, ...]
     differences: tuple[Pane | None, ...]
+    unsupported: tuple[Pane | None, ...]
     data: dict
     sheets: dict[int, list[str]] = field(default_factory=dict)
 
@@ -68,7 +72,8 @@ def make_viewer(comparison: Comparison, budget: int) -> Viewer:
     low, high = min(0.0, float(voxels.min())), 1.15 * scale
     limit = _difference_limit([pane for pane in differences if pane], scale)
     slices = _slices_by_interest(comparison)
-    panes = [*images, *(pane for pane in differences if pane)]
+    unsupported = _unsupported_panes(comparison)
+    panes = [*images, *(pane for pane in (*differences, *unsupported) if pane)]
     sheets: dict[int, list[str]] = {}
     for k in slices[:MOST_SLICES]:
         if sheets and (len(sheets) + 1) * max(_size(uris) for uris in sheets.values()) > budget:
@@ -102,7 +107,7 @@ def make_viewer(comparison: Comparison, budget: int) -> Viewer:
             for pane in panes
         ],
     }
-    return Viewer(images, differences, data, sheets)
+    return Viewer(images, differences, unsupported, data, sheets)
 
 
 def _image_panes(comparison: Comparison) -> tuple[Pane, ...]:
@@ -172,6 +177,19 @@ def _change(comparison: Comparison, label: str, result: ImageSequence) -> Pane:
     return Pane(f"{label} − input", result.grid, change, frames_at(result.grid, comparison.times_ms), signed=True)
 
 
+def _unsupported_panes(comparison: Comparison) -> tuple[Pane | None, ...]:
+    panes: list[Pane | None] = [None]
+    for label, shares in zip(comparison.labels, comparison.unsupported, strict=True):
+        if shares is None:
+            panes.append(None)
+        else:
+            shown = frames_at(shares.grid, comparison.times_ms)
+            panes.append(Pane(label, shares.grid, shares.frames, shown, signed=True, limit=1.0))
+    if not any(panes):
+        return ()
+    return (*panes, None) if comparison.reference else tuple(panes)
+
+
 def _difference_limit(panes: list[Pane], scale: float) -> float:
     """One round end of the colour scale for all maps, so that they can be compared; few voxels lie beyond."""
     beyond = max(float(np.percentile(np.abs(pane.frames), 99.5)) for pane in panes)
@@ -238,7 +256,8 @@ def _frames_per_second(times: np.ndarray) -> int:
 
 def _draw(pane: Pane, onto: Grid, k: int, greys: tuple[float, float], limit: float) -> str:
     frames = pane.frames[:, slice_at(pane.grid, onto, k)]
-    return png_data_uri(sheet(signed_levels(frames, limit) if pane.signed else grey_levels(frames, *greys)))
+    levels = signed_levels(frames, pane.limit or limit) if pane.signed else grey_levels(frames, *greys)
+    return png_data_uri(sheet(levels))
 
 
 def _size(uris: list[str]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from html import escape
 
 import numpy as np
@@ -12,6 +13,7 @@ from STEnhanceLib.evaluation.curves import metric_plot
 from STEnhanceLib.evaluation.metrics import HEART_BOX, FrameScores
 from STEnhanceLib.evaluation.panes import Pane, Viewer
 from STEnhanceLib.evaluation.provenance import provenance_block, sequence_table, size_words
+from STEnhanceLib.evaluation.removed_section import removed_part
 
 INPUT_LABEL = "Input, interpolated"
 METRICS = {  # attribute: (heading, unit, is more better, decimals)
@@ -29,14 +31,18 @@ def section(number: int, comparison: Comparison, viewer: Viewer, alone: bool) ->
         alone: it is the only one, so that the page's title is title enough.
     """
     heading = "" if alone else f'<h2><span class="number">{number}</span>{escape(comparison.title)}</h2>'
+    letters = iter("abcdefg")
+    (i, j), half = viewer.data["focus"], viewer.data["half"][1]
+    removed = removed_part(comparison, viewer.data["slice"], (int(i), slice(max(0, round(j - half)), round(j + half))))
     return f"""
 <section class="comparison" id="c{number}" aria-label="{escape(comparison.title)}">
 {heading}
 <p class="lead">{_lead(comparison)}</p>
-{_viewer(number, comparison, viewer)}
-<h3><b>d</b> Scores</h3>
+{_viewer(number, comparison, viewer, letters)}
+{removed and f"<h3><b>{next(letters)}</b> What was removed</h3>{removed}"}
+<h3><b>{next(letters)}</b> Scores</h3>
 {_scores(comparison)}
-<h3><b>e</b> Provenance</h3>
+<h3><b>{next(letters)}</b> Provenance</h3>
 {provenance_block(comparison)}
 {sequence_table(comparison)}
 </section>"""
@@ -56,7 +62,7 @@ def _lead(comparison: Comparison) -> str:
     return f"{words} <strong>{name}</strong> reaches <strong>{psnr[best]:.1f} dB</strong>{gain}."
 
 
-def _viewer(number: int, comparison: Comparison, viewer: Viewer) -> str:
+def _viewer(number: int, comparison: Comparison, viewer: Viewer, letters: Iterator[str]) -> str:
     columns = len(viewer.images)
     marks = "".join(
         f'<i class="{"measured" if there else "generated"}" title="{time:g} ms"></i>'
@@ -77,6 +83,10 @@ def _viewer(number: int, comparison: Comparison, viewer: Viewer) -> str:
     images = "".join(_cell(pane, next(order), viewer, is_before=n == 0) for n, pane in enumerate(viewer.images))
     differences = "".join(
         _cell(pane, next(order), viewer) if pane else _colour_bar(comparison, viewer) for pane in viewer.differences
+    )
+    unsupported = "".join(
+        _cell(pane, next(order), viewer) if pane else _share_bar() if n == 0 else "<span></span>"
+        for n, pane in enumerate(viewer.unsupported)
     )
     profiles = "".join(_profiles(pane, n, viewer) for n, pane in enumerate(viewer.images))
     against = "to the reference" if comparison.reference else "to the linearly interpolated input"
@@ -101,12 +111,13 @@ def _viewer(number: int, comparison: Comparison, viewer: Viewer) -> str:
 {legend}
 </div>
 <div class="scroll"><div class="columns">
-<h3 class="row"><b>a</b> Images <small>same grey scale; each on its own voxels, {i:.3g} × {j:.3g} mm or coarser; \
-click to move the lines</small></h3>
+<h3 class="row"><b>{next(letters)}</b> Images <small>same grey scale; each on its own voxels, \
+{i:.3g} × {j:.3g} mm or coarser; click to move the lines</small></h3>
 {images}
-<h3 class="row"><b>b</b> Difference {against} <small>one colour scale for all</small></h3>
+<h3 class="row"><b>{next(letters)}</b> Difference {against} <small>one colour scale for all</small></h3>
 {differences}
-<h3 class="row needs-script"><b>c</b> Space–time profiles <small>along the \
+{unsupported and _UNSUPPORTED_HEADING.format(letter=next(letters))}{unsupported}
+<h3 class="row needs-script"><b>{next(letters)}</b> Space–time profiles <small>along the \
 <span class="across">horizontal</span> and the <span class="down">vertical</span> line, \
 time from left to right</small></h3>
 {profiles}
@@ -114,6 +125,10 @@ time from left to right</small></h3>
 </div>"""
 
 
+_UNSUPPORTED_HEADING = (
+    '<h3 class="row"><b>{letter}</b> Unsupported fraction <small>of each voxel: what the samples of its own frame '
+    "do not determine, and the method took from elsewhere</small></h3>"
+)
 _WIPE_HELP = "Shows the input in the left part of every result"
 
 
@@ -168,6 +183,13 @@ def _colour_bar(comparison: Comparison, viewer: Viewer) -> str:
         f'<figure class="scale"><div class="ramp"></div><div class="ends"><span>−{percent:.3g} %</span><span>0</span>'
         f"<span>+{percent:.3g} %</span></div><figcaption>Blue is darker, red is brighter than the {minus}. 100 % is "
         f"the 99.9th percentile of the {source}; the ends are ±{limit:.3g} in its own units.</figcaption></figure>"
+    )
+
+
+def _share_bar() -> str:
+    return (
+        '<figure class="scale"><div class="ramp shares"></div><div class="ends"><span>0 measured</span>'
+        "<span>1 invented</span></div></figure>"
     )
 
 

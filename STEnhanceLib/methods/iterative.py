@@ -21,12 +21,13 @@ if TYPE_CHECKING:
 
 SUPPORT_NOT_COMPUTED = "How much of each voxel the measurement supports was not computed."
 SUPPORT = (
-    "The measured samples do not determine {:.2g} of the result (‖x − z‖ / ‖x‖ with z what they determine); the map "
-    "of unsupported fractions shows where."
+    "The samples of each frame by themselves do not determine {:.2g} of the result (‖x − z‖ / ‖x‖ with z what they "
+    "determine); the map of unsupported fractions shows where."
 )
 RESIDUAL = "The result differs from the measured samples by {:.2g} of them (‖Ax − y‖ / ‖y‖), "
 NOISE_ALONE = "and the noise alone is {:.2g} of them."
 NOISE_UNKNOWN = "and how much of that is noise is not known."
+DARK = 0.01  # of the brightness: no darker voxel is told from noise
 LEAST_STEPS = 5  # the first ones are short, as momentum has yet to build up
 
 Reconstruct = Callable[["Operator", "torch.Tensor"], "torch.Tensor"]
@@ -36,7 +37,7 @@ def support_parameter():
     """The parameter `support` of methods that reconstruct from k-space."""
     return parameter(
         False,
-        "Also compute how much of each voxel the measured samples determine; takes about as long again.",
+        "Also compute how much of each voxel the samples of its own frame determine; takes about as long again.",
         label="Map of support",
     )
 
@@ -166,7 +167,10 @@ def _reconstructed(
         if noise_std is not None:
             progress.tell("what the measurement supports", 1 / 2)
             invented = images - measured_part(operator, images, noise_std)
-            unsupported = fraction(invented.cpu().numpy(), images.cpu().numpy())
+            value = images.cpu().numpy()
+            # The mean magnitude of the noise of a fully sampled image, or where it is not known a guess.
+            dark = 2**0.5 * noise_std if noise_std > 0 else DARK * float(np.percentile(np.abs(value), 99.9))
+            unsupported = fraction(invented.cpu().numpy(), value, dark)
         norms = tuple(float(part.norm()) ** 2 for part in (misfit, samples, invented, images))
         return _Slice(images.abs().cpu().numpy(), unsupported, norms)
 

@@ -109,12 +109,14 @@ def enhance_all(
     sequence: ImageSequence,
     parameters: Any,
     on_frame: Callable[[int, int], None] = lambda done, total: None,
+    on_unsupported: Callable[[np.ndarray | float], None] = lambda fraction: None,
     **inputs: Any,
 ) -> ImageSequence:
     """Enhance every frame and return the finished sequence with its provenance; arguments as `enhance`.
 
     Args:
         on_frame: called with the number of finished frames and the total, from 0 on.
+        on_unsupported: called with the unsupported fraction of every frame, see `EnhancedFrame`.
     """
     enhancement = enhance(method, sequence, parameters, **inputs)
     grid = enhancement.grid
@@ -124,6 +126,7 @@ def enhance_all(
     for index, frame in enumerate(enhancement.frames):
         frames[index] = frame.voxels
         unsupported.append(float(np.mean(frame.unsupported)))
+        on_unsupported(frame.unsupported)
         on_frame(index + 1, len(grid))
     return ImageSequence(
         frames,

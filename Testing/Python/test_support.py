@@ -133,3 +133,9 @@ def test_the_residual_is_put_beside_what_noise_alone_would_make(heart, acquisiti
     assert "how much of that is noise is not known" in notes_of(
         measured, dataclasses.replace(measured.kspace, noise_std=float("nan"))
     )
+
+
+def test_what_is_as_dark_as_the_noise_is_not_called_invented():
+    invented, value = np.array([0.1, 0.1, 0.9, 0.0]), np.array([0.1, 1.0, 1.0, 0.0])
+    np.testing.assert_allclose(fraction(invented, value), [1, 0.1, 0.9, 0])
+    np.testing.assert_allclose(fraction(invented, value, dark=0.5), [0.2, 0.1, 0.9, 0])
