@@ -1,4 +1,4 @@
-"""Cartesian cine: masks that interleave over k-space and time, and the operator from images to samples."""
+"""Cartesian cine: masks interleaved over k-space and time or random, and the operator from images to samples."""
 
 from __future__ import annotations
 
@@ -26,6 +26,32 @@ def interleaved_mask(frames: int, rows: int, acceleration: int, centre_lines: in
     return ((line - frame) % acceleration == 0) | centre
 
 
+def random_mask(
+    frames: int, rows: int, acceleration: float, centre_share: float, random: np.random.Generator
+) -> np.ndarray:
+    """The central lines, and others drawn anew for every frame, until one of `acceleration` lines is measured.
+
+    High frequencies are left out at random and low ones kept (Hyun et al., Phys Med Biol 2018; 63:135007).
+
+    Args:
+        frames, rows: how many.
+        acceleration: of all lines; those of the centre count.
+        centre_share: part of all lines that is always measured.
+        random: decides.
+
+    Returns:
+        (T, J) bool; line J // 2 is the centre of k-space and always measured.
+    """
+    centre = max(1, round(centre_share * rows))
+    drawn = max(0, round(rows / acceleration) - centre)
+    mask = np.zeros((frames, rows), bool)
+    first = rows // 2 - centre // 2
+    mask[:, first : first + centre] = True
+    for lines in mask:
+        lines[random.choice(np.flatnonzero(~lines), drawn, replace=False)] = True
+    return mask
+
+
 class CartesianOperator:
     """Images of one slice over time to the measured lines of all coils: y = M F S x.
 
@@ -38,6 +64,7 @@ class CartesianOperator:
 
     def __init__(self, mask: torch.Tensor, coils: torch.Tensor):
         self.coils = coils
+        self.mask = mask
         self._mask = mask[:, None, :, None]
         # In `normal` the shifts to and from the centre cancel, so the mask is shifted once instead.
         self._shifted_mask = torch.fft.ifftshift(self._mask, dim=-2)
@@ -66,13 +93,17 @@ class CartesianOperator:
 
     def normal(self, images: torch.Tensor) -> torch.Tensor:
         """`adjoint(forward(images))`, by transforms along the phase-encoding direction only."""
-        # The mask is the same along a line, where the transform and its inverse cancel.
-        spectra = torch.fft.fft(images[:, None] * self.coils, dim=-2) * self._shifted_mask
-        return (torch.fft.ifft(spectra, dim=-2) * self.coils.conj()).sum(1)
+        # Frame by frame, since the images of all coils then stay in the caches: half the time and less.
+        return torch.stack([self._seen(image, lines) for image, lines in zip(images, self._shifted_mask, strict=True)])
 
     def largest_eigenvalue(self) -> float:
         """Of `normal`: an upper bound, as the transform and the coils keep the energy."""
         return 1.0
+
+    def _seen(self, image: torch.Tensor, shifted_mask: torch.Tensor) -> torch.Tensor:
+        # The mask is the same along a line, where the transform and its inverse cancel.
+        spectra = torch.fft.fft(image * self.coils, dim=-2) * shifted_mask
+        return (torch.fft.ifft(spectra, dim=-2) * self.coils.conj()).sum(0)
 
     def _imaged(self, samples: torch.Tensor) -> torch.Tensor:
         centred = torch.fft.ifftshift(samples, dim=(-2, -1))

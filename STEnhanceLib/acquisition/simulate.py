@@ -1,6 +1,6 @@
 """Makes degraded copies of good sequences: what a scanner would have measured, and what a user would then hold.
 
-The acquisitions in images (s, k, z, n, t) need numpy and scipy only; those in multi-coil k-space (r, c) need torch.
+The acquisitions in images (s, k, z, n, t) need numpy and scipy only; those in k-space (r, c, h) need torch.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ ACQUISITIONS: dict[str, Acquisition] = {
     "r26": Acquisition(_ARTEFACTS, "golden-angle radial, 26 spokes per frame, 8 coils, 1 % noise"),
     "c4": Acquisition(_ARTEFACTS, "kt-interleaved Cartesian lines, 4×, 8 coils, 1 % noise"),
     "c8": Acquisition(_ARTEFACTS, "kt-interleaved Cartesian lines, 8×, 8 coils, 1 % noise"),
+    "h4": Acquisition(_ARTEFACTS, "random Cartesian lines around a fixed centre, 4×, 1 coil, 1 % noise"),
     "n5": Acquisition(_ARTEFACTS, "Rician noise of 5 %"),
     "t2": Acquisition(_TEMPORAL, "every 2nd frame kept"),
     "t4": Acquisition(_TEMPORAL, "every 4th frame kept"),
@@ -62,6 +63,7 @@ _CROP_PER_AXIS = {"s2": 1 / 2, "s4": 1 / 4, "k10": 0.10**0.5, "k6": 0.0625**0.5,
 _EVERY = {"t2": 2, "t4": 4, "st48": 8}
 _SPOKES = {"r13": 13, "r26": 26}
 _ACCELERATION = {"c4": 4, "c8": 8}
+_RANDOM_ACCELERATION, _CENTRE_SHARE = {"h4": 4}, 0.08
 _RICIAN_PERCENT = {"n5": 5.0}
 
 
@@ -71,7 +73,7 @@ class Simulation:
 
     Attributes:
         sequence: what a user would hold: fewer voxels, slices or frames, or images with artefacts.
-        kspace: the samples and coils behind it, for acquisitions in multi-coil k-space; else None.
+        kspace: the samples and coils behind it, for acquisitions in k-space; else None.
         kept: (T',) indices of the frames of the original that `sequence` has.
     """
 
@@ -87,9 +89,9 @@ def simulate(
 
     Args:
         sequence: the good one; stays untouched. Float32 may be signed and stays so in s, k and z; n takes the magnitude
-            of the noisy images; for r and c magnitude images get a simulated smooth phase.
+            of the noisy images; for r, c and h magnitude images get a simulated smooth phase.
         acquisition: a key of `ACQUISITIONS`.
-        seed: of noise and phase.
+        seed: of noise, phase and random lines.
         end_systole_frame: for t6; if None, the frame that differs most from frame 0, and a note says so.
 
     Raises:
@@ -117,9 +119,9 @@ def simulate(
         noisy = [np.abs(frame + complex_noise(frame.shape, std, random)) for frame in result.frames]
         result = dataclasses.replace(result, frames=np.stack(noisy))
         record |= {"noise_percent": percent, "noise_std": std}
-    elif acquisition in _SPOKES or acquisition in _ACCELERATION:
+    elif acquisition in _SPOKES or acquisition in _ACCELERATION or acquisition in _RANDOM_ACCELERATION:
         result, kspace = _undersampled(result, acquisition, seed)
-        record |= {"coils": COILS, "noise_percent": NOISE_PERCENT, "noise_std": kspace.noise_std}
+        record |= {"coils": kspace.coils, "noise_percent": NOISE_PERCENT, "noise_std": kspace.noise_std}
     result = dataclasses.replace(
         result,
         name=f"{sequence.name} {acquisition}".strip(),
@@ -195,14 +197,20 @@ def _undersampled(sequence: ImageSequence, acquisition: str, seed: int) -> tuple
     from STEnhanceLib.acquisition.coils import birdcage_sensitivities, smooth_phase
 
     (slices, rows, columns), frames = sequence.grid.shape, len(sequence)
-    coils = torch.from_numpy(birdcage_sensitivities(sequence.grid, COILS))
+    one_coil = np.ones((slices, 1, rows, columns), np.complex64)
+    random_lines = acquisition in _RANDOM_ACCELERATION
+    coils = torch.from_numpy(one_coil if random_lines else birdcage_sensitivities(sequence.grid, COILS))
     phase = 1 if np.iscomplexobj(sequence.frames) else smooth_phase(sequence.grid, seed)
     std = noise_std(sequence.frames, NOISE_PERCENT)
     if std == 0:
         raise STEnhanceError(f"{acquisition} was to be simulated from images that are 0; expected some signal.")
     mask = trajectory = None
-    if acquisition in _ACCELERATION:
-        mask = cartesian.interleaved_mask(frames, rows, _ACCELERATION[acquisition])
+    if acquisition in _ACCELERATION or random_lines:
+        if random_lines:
+            random = np.random.default_rng((seed, 3))
+            mask = cartesian.random_mask(frames, rows, _RANDOM_ACCELERATION[acquisition], _CENTRE_SHARE, random)
+        else:
+            mask = cartesian.interleaved_mask(frames, rows, _ACCELERATION[acquisition])
         operator = cartesian.CartesianOperator(torch.from_numpy(mask), coils[0])
         measured = mask[:, None, :, None]
     else:

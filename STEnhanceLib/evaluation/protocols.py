@@ -192,6 +192,14 @@ PROTOCOLS: Mapping[str, Protocol] = {
         Protocol("r26", _AR, _COILS.format("26 golden-angle spokes per frame"), _same_grid, MIDDLE_SLICES_OF_COILS),
         Protocol("c4", _AR, _COILS.format("kt-interleaved Cartesian lines, 4×"), _same_grid, MIDDLE_SLICES_OF_COILS),
         Protocol("c8", _AR, _COILS.format("kt-interleaved Cartesian lines, 8×"), _same_grid, MIDDLE_SLICES_OF_COILS),
+        Protocol(
+            "h4",
+            _AR,
+            "1/4 of the Cartesian lines, drawn anew for every frame around the central 8 %, 1 coil, simulated smooth "
+            "phase, complex noise of 1 % of the intensity scale (seed 0).",
+            _same_grid,
+            MIDDLE_SLICES_OF_COILS,
+        ),
         Protocol("n5", _AR, _RICIAN, _images_alone, images_alone=True),
         Protocol("t2", _TI, _CYCLE.format("2nd"), _full_cycle),
         Protocol("t4", _TI, _CYCLE.format("4th"), _full_cycle),

@@ -253,7 +253,7 @@ def test_every_acquisition_can_be_simulated_and_says_so(small_sequence, key):
     np.testing.assert_array_equal(simulation.sequence.times_ms, small_sequence.times_ms[simulation.kept])
     record = json.loads(simulation.sequence.attributes["STEnhance.Simulated"])
     assert (record["acquisition"], record["seed"]) == (key, 5)
-    assert (simulation.kspace is not None) == (key[0] in "rc")
+    assert (simulation.kspace is not None) == (key[0] in "rch")
     assert simulation.sequence.frames.dtype == np.float32
     np.testing.assert_array_equal(small_sequence.frames, before)
     assert ACQUISITIONS[key].task in {task.value for task in Task} | {"joint"}

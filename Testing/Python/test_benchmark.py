@@ -170,8 +170,9 @@ def test_middle_slices_stay_where_they_are_in_the_patient(square_disc):
     np.testing.assert_allclose(one.ijk_to_ras @ (3, 4, 0, 1), square_disc.ijk_to_ras @ (3, 4, 1, 1))
 
 
-def test_multi_coil_protocols_take_the_middle_slice_unless_told_otherwise():
-    assert {key for key, protocol in PROTOCOLS.items() if protocol.middle_slices == 1} == {"r13", "r26", "c4", "c8"}
+def test_protocols_in_k_space_take_the_middle_slice_unless_told_otherwise():
+    of_one_slice = {key for key, protocol in PROTOCOLS.items() if protocol.middle_slices == 1}
+    assert of_one_slice == {"r13", "r26", "c4", "c8", "h4"}
     assert all(PROTOCOLS[key].middle_slices is None for key in ("s4", "t2", "t6"))
 
 
