@@ -1,4 +1,4 @@
-"""What the learned super-resolution methods share: their model, the intensity scale of networks, and what they note."""
+"""What learned methods share: their model and the intensity scale of networks; what those for super-resolution note."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def model_parameter(part: str = ""):
     return parameter("", f"Name of a model of your own to compute with{part}; empty for what comes with STEnhance.")
 
 
-def chosen_model(wanted: str, shipped: str, network: str) -> str:
+def chosen_model(wanted: str, shipped: str, network: str, task: Task = Task.SUPER_RESOLUTION) -> str:
     """The name of the model to compute with.
 
     Raises:
@@ -31,11 +31,9 @@ def chosen_model(wanted: str, shipped: str, network: str) -> str:
     """
     if not wanted:
         return shipped
-    task = find_model(wanted, network).metadata["task"]
-    if task != Task.SUPER_RESOLUTION.value:
-        raise STEnhanceError(
-            f"The model {wanted} is for {task}; expected one for {Task.SUPER_RESOLUTION.value}, such as {shipped}."
-        )
+    its_task = find_model(wanted, network).metadata["task"]
+    if its_task != task.value:
+        raise STEnhanceError(f"The model {wanted} is for {its_task}; expected one for {task.value}, such as {shipped}.")
     return wanted
 
 

@@ -15,6 +15,9 @@ NETWORKS = {
     "edsr": "edsr:Edsr",
     "ddos-unet": "ddos_unet:DdosUnet",
     "stenhance-sr": "stenhance_sr:StenhanceSr",
+    "k-space-cnn": "kspace_cnn:KSpaceCnn",
+    "k-space-cnn-published": "kspace_cnn:PublishedKSpaceCnn",
+    "band-denoiser": "band_denoiser:BandDenoiser",
 }
 
 

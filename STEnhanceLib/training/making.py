@@ -43,7 +43,7 @@ def make(
     Raises:
         STEnhanceError: nothing to learn from, a model that the recipe builds on is missing, or the training failed.
     """
-    stock = stocks.load(data)
+    stock = recipe.choose(stocks.load(data))
     start_from = models.load(recipe.start_from).state_dict() if recipe.start_from else None
     exercise = recipe.exercise(stock, device)
     network, progress = trainer.train(
@@ -53,8 +53,7 @@ def make(
     done = progress.history[-1]
     training = {
         "recipe": f"stenhance train {recipe.name}",
-        "data": f"{len(stock.cines)} cines and {len(stock.stills)} still images of {len(stock.patients)} patients, "
-        f"{len(stock.phantoms)} phantoms of our own",
+        "data": stock.words(),
         "data_licence": licence,
         "held_out_cases": [*stocks.TUNING, *stocks.TESTING],
         "steps": progress.step,

@@ -53,6 +53,7 @@ class Recipe:
         learning_rate: the largest of the one-cycle schedule.
         start_from: name of a model whose fitting weights are taken over.
         card: what the model card says.
+        choose: what of the stock the exercise gets, or more; by default all that is in the folder.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Recipe:
     learning_rate: float
     card: Card
     start_from: str | None = None
+    choose: Callable[[Stock], Stock] = lambda stock: stock
 
 
 def all_recipes() -> Mapping[str, Recipe]:

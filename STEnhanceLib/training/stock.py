@@ -7,8 +7,8 @@ held out together with the cine.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +36,7 @@ class Stock:
         stills: (J, I) float32 each.
         tuning: the cine kept aside to watch training, (T, K, J, I); None where the folder has none.
         patients: who trains, for the model card.
+        brains: more stills, (J, I) float32 each, by the name of the brain that they are slices of, see `brains`.
     """
 
     cines: Sequence[np.ndarray]
@@ -43,6 +44,19 @@ class Stock:
     stills: Sequence[np.ndarray]
     tuning: np.ndarray | None
     patients: tuple[str, ...]
+    brains: Mapping[str, Sequence[np.ndarray]] = field(default_factory=dict)
+
+    def words(self) -> str:
+        """What there is to learn from, for the model card."""
+        parts = []
+        if self.cines or self.stills:
+            parts.append(
+                f"{len(self.cines)} cines and {len(self.stills)} still images of {len(self.patients)} patients"
+            )
+        if self.phantoms:
+            parts.append(f"{len(self.phantoms)} phantoms of our own")
+        parts += [f"{len(slices)} slices of {name}" for name, slices in self.brains.items()]
+        return ", ".join(parts)
 
 
 def load(folder: Path, seed: int = 0) -> Stock:

@@ -18,6 +18,9 @@ UNTRAINED = {
     "edsr-x2": ("edsr", {"scale": 2, "blocks": 2, "features": 8}),
     "edsr-x4": ("edsr", {"scale": 4, "blocks": 2, "features": 8}),
     "ddos-unet": ("ddos-unet", {"features": 4}),
+    "frequency-split": ("band-denoiser", {"features": 8, "blocks": 2}),
+    "k-space-cnn": ("k-space-cnn", {"cascades": 2, "features": 8, "blocks": 1}),
+    "k-space-cnn-published": ("k-space-cnn-published", {"features": 8, "blocks": 1}),
     "stenhance-sr": STENHANCE_SR,
     "stenhance-sr-through-plane": STENHANCE_SR,
 }
