@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from STEnhanceLib import device, models
+from STEnhanceLib import device, models, progress
 from STEnhanceLib.acquisition.kspace import KSpace
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.methods import iterative, learned
@@ -59,11 +59,15 @@ def enhance(sequence: ImageSequence, parameters: KSpaceCnnParameters, kspace: KS
 
         scale = learned.brightness(operator.adjoint(samples).cpu().numpy())
         around = neighbours(len(samples), sequence.periodic).to(samples.device)
-        return models.load(model, device.chosen())(operator, samples / scale, around) * scale
+        return models.load(model, device.chosen())(operator, samples / scale, around, _tell) * scale
 
     return iterative.enhancement(
         sequence, kspace, of_slice, models=(model,), notes=(NOTES[parameters.form],), support=parameters.support
     )
+
+
+def _tell(done: int, total: int) -> None:
+    progress.tell(f"block {done} of {total}", done / total)
 
 
 METHOD = Method(

@@ -17,6 +17,8 @@ Schlemper et al., IEEE TMI 2018 (arXiv 1704.02422); several coils: Aggarwal et a
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 from torch.nn import functional
@@ -33,7 +35,8 @@ KNEE, POWER, LEVEL = 0.05, 2.0, 100.0
 STEPS_BETWEEN, STEPS_AT_THE_END = 4, 30  # of conjugate gradients at most, for several coils
 # With several coils, samples disagree by their noise, and to meet them exactly would multiply it. How much the network
 # counts is learnt for noise of 1 % of the brightness, and grows with its square from next to nothing.
-USUAL_NOISE, USUAL_STRENGTH, LEAST_STRENGTH = 0.01, 0.05, 1e-4
+USUAL_NOISE, USUAL_STRENGTH, LEAST_STRENGTH = 0.01, 0.3, 1e-4
+PACE = 10.0  # of learning that strength, whose logarithm has further to go than other weights
 CLOSE_ENOUGH = 1e-4  # residual of conjugate gradients, relative
 OUTERMOST = 0.45  # cycles per pixel along the readout, from where samples are little but noise
 RAYLEIGH_MEDIAN = 1.1774  # of magnitudes, over the standard deviation of the real part
@@ -52,15 +55,22 @@ class KSpaceCnn(nn.Module):
         super().__init__()
         self.on_kspace = nn.ModuleList(_cnn(3 * FRAMES, features, 1) for _ in range(cascades))
         self.on_images = nn.ModuleList(_cnn(2 * FRAMES, features, blocks) for _ in range(cascades))
-        self.log_strengths = nn.Parameter(torch.full((cascades, 2), USUAL_STRENGTH).log())
+        self.log_strengths = nn.Parameter(torch.zeros(cascades, 2))  # after each CNN
 
-    def forward(self, operator: CartesianOperator, samples: torch.Tensor, around: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self,
+        operator: CartesianOperator,
+        samples: torch.Tensor,
+        around: torch.Tensor,
+        on_block: Callable[[int, int], None] = lambda done, total: None,
+    ) -> torch.Tensor:
         """Samples of one slice over time, or of many slices, to images.
 
         Args:
             operator: mask and coils; frames may have masks of their own.
             samples: (T, C, J, I) complex64, zero where nothing was measured; scaled so that bright images are about 1.
             around: (T, 2) indices of the frames before and after each frame; the frame itself where there is none.
+            on_block: told after every cascade.
 
         Returns:
             (T, J, I) complex64. With one coil the measured samples are as they were; with several they are met up to
@@ -79,6 +89,7 @@ class KSpaceCnn(nn.Module):
             images = consistent.of_kspace(spectrum + change / weight, cascade)
             change = _applied(on_images, _with_neighbours(images, around))
             images, spectrum = consistent.of_images(images + change, cascade, last=cascade == last)
+            on_block(cascade + 1, last + 1)
         return consistent.combined(images)
 
 
@@ -93,10 +104,17 @@ class PublishedKSpaceCnn(nn.Module):
         super().__init__()
         self.on_kspace = _cnn(2, features, blocks, fold=1)
 
-    def forward(self, operator: CartesianOperator, samples: torch.Tensor, around: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self,
+        operator: CartesianOperator,
+        samples: torch.Tensor,
+        around: torch.Tensor,
+        on_block: Callable[[int, int], None] = lambda done, total: None,
+    ) -> torch.Tensor:
         """As that of `KSpaceCnn`; neighbours are not looked at, and measured samples are what the CNN makes of them."""
         weight = spectral_weight(samples.shape[-2:], samples.device)
         change = _applied(self.on_kspace, _as_channels((samples * weight).flatten(0, 1)[:, None]), fold=1)
+        on_block(1, 1)
         completed = samples + change.view_as(samples) / weight
         return (to_images(completed) * operator.coils.conj()).sum(1)
 
@@ -158,7 +176,8 @@ class _SeveralCoils:
     def __init__(self, operator: CartesianOperator, samples: torch.Tensor, log_strengths: torch.Tensor):
         self._operator, self._samples = operator, samples
         noise = noise_level(samples, operator.mask)[:, None, None] / USUAL_NOISE
-        self._strengths = log_strengths.exp()[..., None, None, None] * noise.square() + LEAST_STRENGTH
+        learnt = USUAL_STRENGTH * (PACE * log_strengths).exp()
+        self._strengths = learnt[..., None, None, None] * noise.square() + LEAST_STRENGTH
 
     def start(self) -> torch.Tensor:
         return self._operator.adjoint(self._samples)

@@ -25,7 +25,7 @@ from STEnhanceLib.training.stock import Stock
 SIDES = (112, 128, 144)
 STILLS, CINES, LENGTH = 8, 2, 5  # of a batch: so many stills, or so many cines of so many frames
 STATIC, BRAIN = 0.4, 0.5  # shares: batches of stills, and of these the brains
-SEVERAL_COILS = 0.2  # share of the batches
+SEVERAL_COILS = 0.25  # share of the batches
 COARSER = 2.0  # pixels of a window are up to so many times larger than those of the image: more of the body in it
 ACCELERATION, CENTRE_SHARE, INTERLEAVED = (3.0, 6.0), (0.04, 0.12), (3, 9)
 NOISE_PERCENT = 2.0
