@@ -62,20 +62,25 @@ def part(index: int, count: int, what: str = "") -> Iterator[None]:
     Args:
         index: which.
         count: of how many.
-        what: they are called, such as "slice"; empty where nobody need know.
+        what: they are called, such as "slice"; empty where nobody need know. An only one is not mentioned.
     """
     outer = _part.get()
-    words = (*outer.words, f"{what} {index + 1} of {count}") if what else outer.words
+    words = (*outer.words, f"{what} {index + 1} of {count}") if what and count > 1 else outer.words
     with _set(_part, _Part(outer.first + outer.width * index / count, outer.width / count, words)):
         yield
 
 
 def tell(text: str, share: float = 0.0) -> None:
-    """Say what is at work, such as "block 2 of 4", and which share of this part is done, 0 … 1."""
-    listener = _listener.get()
-    if listener is not None:
-        at = _part.get()
-        listener(", ".join((*at.words, text)), at.first + at.width * share)
+    """Say what is at work, such as "block 2 of 4", and which share of this part is done, 0 … 1.
+
+    Args:
+        text: may be empty, where the names of the parts around it tell enough.
+        share: of this part.
+    """
+    listener, at = _listener.get(), _part.get()
+    words = (*at.words, text) if text else at.words
+    if listener is not None and words:
+        listener(", ".join(words), at.first + at.width * share)
 
 
 @contextlib.contextmanager

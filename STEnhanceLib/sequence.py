@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
@@ -73,6 +73,23 @@ class Grid:
     def at_times(self, times_ms: np.ndarray) -> Grid:
         """The same voxels at other times in ms."""
         return replace(self, times_ms=times_ms)
+
+    def part(self, frames: Sequence[int], slices: slice) -> Grid:
+        """Some frames of some neighbouring slices.
+
+        Args:
+            frames: in the order of time; after the last frame the first may follow, as in a cycle: 8, 9, 0, 1.
+            slices: without a step.
+        """
+        frames = np.asarray(frames)
+        times = self.times_ms[frames]
+        if (np.diff(frames) < 0).any():
+            times = times + self.period_ms * np.cumsum(np.r_[0, np.diff(frames) < 0])
+        first, last, _ = slices.indices(self.shape[0])
+        to_whole = np.eye(4)
+        to_whole[2, 3] = first
+        whole_cycle = self.periodic and len(frames) == len(self)
+        return Grid((last - first, *self.shape[1:]), self.ijk_to_ras @ to_whole, times, whole_cycle)
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,6 +182,11 @@ class ImageSequence:
         """Only these frames, in the given order of time."""
         indices = np.asarray(indices)
         return replace(self, frames=self.frames[indices], times_ms=self.times_ms[indices])
+
+    def part(self, frames: Sequence[int], slices: slice) -> ImageSequence:
+        """Some frames of some neighbouring slices, see `Grid.part`."""
+        grid, voxels = self.grid.part(frames, slices), self.frames[:, slices][np.asarray(frames)]
+        return ImageSequence.from_frames(voxels, grid, name=self.name, notes=self.notes, attributes=self.attributes)
 
 
 def _checked_matrix(matrix) -> np.ndarray:

@@ -6,6 +6,7 @@ import os
 import tempfile
 import zipfile
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -111,13 +112,18 @@ class KSpace:
 
     def frame(self, index: int) -> KSpace:
         """The measurement of one frame only."""
-        one = slice(index, index + 1)
+        return self.part([index], slice(None))
+
+    def part(self, frames: Sequence[int], slices: slice) -> KSpace:
+        """The measurement of some frames of some neighbouring slices, see `Grid.part`."""
+        frames = np.asarray(frames)
         return replace(
             self,
-            samples=self.samples[one],
-            grid=self.grid.at_times(self.grid.times_ms[one]),
-            mask=None if self.mask is None else self.mask[one],
-            trajectory=None if self.trajectory is None else self.trajectory[one],
+            samples=self.samples[:, slices][frames],
+            coil_sensitivities=self.coil_sensitivities[slices],
+            grid=self.grid.part(frames, slices),
+            mask=None if self.mask is None else self.mask[frames],
+            trajectory=None if self.trajectory is None else self.trajectory[frames],
         )
 
     def save(self, path: str | Path) -> None:

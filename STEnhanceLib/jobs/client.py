@@ -87,11 +87,14 @@ class Worker:
         *,
         prior: ImageSequence | None = None,
         kspace_path: Path | None = None,
+        kspace_part: tuple[Sequence[int], slice] | None = None,
         device: str = "automatic",
     ) -> Job:
         """Queue a run; the arguments are those of `methods.run.enhance`, checked by the worker.
 
         Args:
+            kspace_path: file of the measurement; the worker reads it.
+            kspace_part: frames and slices that the sequence is of the measurement, see `KSpace.part`; None for all.
             device: one of `device.CHOICES`.
 
         Raises:
@@ -105,6 +108,7 @@ class Worker:
             "sequence": self._encode(sequence, job),
             "prior": None if prior is None else self._encode(prior, job),
             "kspace": kspace_path and str(Path(kspace_path).absolute()),
+            "kspace_part": kspace_part and messages.encode_part(*kspace_part),
             "device": device,
             "result": str(job._result_path),
             "unsupported": str(job._unsupported_path),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,11 @@ def encode_sequence(sequence: ImageSequence, path: Path) -> dict[str, Any]:
         "notes": sequence.notes,
         "attributes": dict(sequence.attributes),
     }
+
+
+def encode_part(frames: Sequence[int], slices: slice) -> dict[str, Any]:
+    """Frames and slices, see `Grid.part`."""
+    return {"frames": [int(frame) for frame in frames], "slices": [slices.start, slices.stop]}
 
 
 def decode_sequence(message: dict[str, Any] | None) -> ImageSequence | None:

@@ -7,8 +7,8 @@ FOLDER holds the voxel files of all jobs and belongs to the parent; the worker r
 | order | answers |
 |---|---|
 | (start) | `{"event": "started", "pid": …}` |
-| `{"run": 1, "method": …, "settings": …, "sequence": …, "prior": …, "kspace": …, "device": …, "result": …, \
-"unsupported": …}` | \
+| `{"run": 1, "method": …, "settings": …, "sequence": …, "prior": …, "kspace": …, "kspace_part": …, "device": …, \
+"result": …, "unsupported": …}` | \
 `planned`, `working` now and then, `frame` for every frame, then `finished` (with late notes), \
 `failed` or `cancelled`, each with `"job": 1` |
 | `{"cancel": 1}` | `cancelled` after the frame at work |
@@ -108,7 +108,7 @@ class _Worker:
         method = find_method(order["method"])
         parameters = parse_parameters(method, order["settings"])
         sequence, prior = messages.decode_sequence(order["sequence"]), messages.decode_sequence(order["prior"])
-        kspace = _read_kspace(order["kspace"])
+        kspace = _read_kspace(order["kspace"], order["kspace_part"])
         enhancement = run.enhance(method, sequence, parameters, prior=prior, kspace=kspace)
         self._stop_if_cancelled(order)
         result = _Result(order, enhancement)
@@ -172,12 +172,20 @@ def _keep_pipes_to_ourselves() -> tuple[BinaryIO, BinaryIO]:
     return orders_pipe, answers_pipe
 
 
-def _read_kspace(path: str | None):
+def _read_kspace(path: str | None, part: dict[str, Any] | None):
     if path is None:
         return None
     from STEnhanceLib.acquisition.kspace import KSpace
 
-    return KSpace.load(Path(path))
+    kspace = KSpace.load(Path(path))
+    if part is None:
+        return kspace
+    if max(part["frames"]) >= len(kspace.grid) or part["slices"][1] > kspace.grid.shape[0]:
+        raise STEnhanceError(
+            f"The k-space belongs to {len(kspace.grid)} frames of {kspace.grid.shape[0]} slices, and the images have "
+            "more; expected the same. Pick the measurement of these images."
+        )
+    return kspace.part(part["frames"], slice(*part["slices"]))
 
 
 def _sentence(method_key: str, error: Exception) -> str:

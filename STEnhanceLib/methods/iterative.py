@@ -27,6 +27,7 @@ SUPPORT = (
 RESIDUAL = "The result differs from the measured samples by {:.2g} of them (‖Ax − y‖ / ‖y‖), "
 NOISE_ALONE = "and the noise alone is {:.2g} of them."
 NOISE_UNKNOWN = "and how much of that is noise is not known."
+PREVIEW_FRAMES = 9  # four before and four after the one that is shown
 DARK = 0.01  # of the brightness: no darker voxel is told from noise
 LEAST_STEPS = 5  # the first ones are short, as momentum has yet to build up
 
@@ -160,7 +161,7 @@ def _reconstructed(
 
     with torch.no_grad():
         with progress.part(0, 1 if noise_std is None else 2):
-            progress.tell("starting")
+            progress.tell("")
             images = reconstruct(operator, samples)
         misfit = operator.forward(images) - samples
         unsupported, invented = None, torch.zeros(())

@@ -129,4 +129,5 @@ METHOD = Method(
     requires=("torch", "torchkbnufft"),
     baseline=True,
     rank=24,
+    preview_frames=iterative.PREVIEW_FRAMES,
 )

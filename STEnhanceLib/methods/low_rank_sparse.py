@@ -139,4 +139,5 @@ METHOD = Method(
     requires=("torch", "torchkbnufft"),
     baseline=True,
     rank=22,
+    preview_frames=iterative.PREVIEW_FRAMES,
 )

@@ -127,4 +127,5 @@ METHOD = Method(
     requires=("torch", "torchkbnufft"),
     baseline=True,
     rank=20,
+    preview_frames=iterative.PREVIEW_FRAMES,
 )

@@ -1,11 +1,13 @@
-"""The list of a module's methods: what can run is black, what cannot is grey with the reason."""
+"""The list of a module's methods: what suits the input comes first, what cannot run is grey with the reason."""
 
 from __future__ import annotations
 
 import qt
 from slicer.i18n import tr as _
 
-from STEnhanceLib.methods import Method, Task, find_method, methods_for
+from STEnhanceLib.errors import STEnhanceError
+from STEnhanceLib.methods import Method, Need, Task, find_method, methods_for
+from STEnhanceLib.models import find_model
 
 _GREY, _BLACK = 0, 33  # Qt.NoItemFlags; Qt.ItemIsEnabled | Qt.ItemIsSelectable
 
@@ -20,10 +22,9 @@ class MethodSelector:
 
     def __init__(self, box, task: Task):
         self._box, self._task = box, task
+        self._has_kspace = False
         self._fill()
-        # With images alone, as most users have them; a trained network before what any viewer can do.
-        usable = [method for method in methods_for(task) if not method.missing_packages() and not method.needs]
-        self.select(next((method for method in usable if method.models), usable[0]).key)
+        self.select(self._suggested().key)
 
     @property
     def method(self) -> Method:
@@ -36,6 +37,20 @@ class MethodSelector:
         if row >= 0:
             self._box.setCurrentIndex(row)
 
+    def offer(self, has_kspace: bool) -> None:
+        """The measurement is at hand, or not; the choice stays."""
+        if has_kspace != self._has_kspace:
+            self._has_kspace = has_kspace
+            self.refill()
+
+    def suggest(self) -> bool:
+        """Choose what helps most with what is at hand; whether that is another choice. Nothing is signalled."""
+        before, key = self.method.key, self._suggested().key
+        self._box.blockSignals(True)
+        self.select(key)
+        self._box.blockSignals(False)
+        return key != before
+
     def refill(self) -> None:
         """Packages have been installed: what was grey may be black now; the choice stays."""
         key = self.method.key
@@ -46,10 +61,40 @@ class MethodSelector:
         self._box.blockSignals(False)
 
     def _fill(self) -> None:
-        for row, method in enumerate(methods_for(self._task)):
-            missing, title = method.missing_packages(), _(method.title)
-            if missing:
-                title += " – " + _("needs {packages}, not installed").format(packages=", ".join(missing))
+        for row, method in enumerate(self._in_order()):
+            obstacle, title = self._obstacle(method), _(method.title)
+            if obstacle:
+                title += " – " + obstacle
             self._box.addItem(title, method.key)
             self._box.setItemData(row, _(method.summary), qt.Qt.ToolTipRole)
-            self._box.setItemData(row, _GREY if missing else _BLACK, qt.Qt.UserRole - 1)  # the item's flags
+            self._box.setItemData(row, _GREY if obstacle else _BLACK, qt.Qt.UserRole - 1)  # the item's flags
+
+    def _in_order(self) -> list[Method]:
+        """What can run first, and of that, what makes use of the measurement where there is one."""
+        return sorted(
+            methods_for(self._task),
+            key=lambda method: (bool(self._obstacle(method)), self._has_kspace and Need.KSPACE not in method.takes),
+        )
+
+    def _obstacle(self, method: Method) -> str:
+        """Why it cannot run; empty where it can."""
+        missing = method.missing_packages()
+        if missing:
+            return _("needs {packages}, not installed").format(packages=", ".join(missing))
+        if Need.KSPACE in method.needs and not self._has_kspace:
+            return _("needs the k-space file of the measurement")
+        return ""
+
+    def _suggested(self) -> Method:
+        """A trained network before what any viewer can do; with a measurement, what does more than show it."""
+        usable = [m for m in self._in_order() if not self._obstacle(m) and Need.PRIOR not in m.needs]
+        on_kspace = [method for method in usable if self._has_kspace and Need.KSPACE in method.takes]
+        learned = [method for method in on_kspace or usable if method.models and _is_there(method.models)]
+        return (learned or on_kspace[-1:] or usable)[0]
+
+
+def _is_there(models: tuple[str, ...]) -> bool:
+    try:
+        return all(find_model(name) for name in models)
+    except STEnhanceError:
+        return False

@@ -145,6 +145,7 @@ class EnhancePanel(VTKObservationMixin):
     def choose(self, method_key: str) -> None:
         """Select a method, as the user does."""
         self._methods.select(method_key)
+        self._parameters.method = self.method.key
 
     def show_preview(self) -> None:
         """Enhance what is on screen only; what is wrong is said in the panel."""
@@ -156,13 +157,14 @@ class EnhancePanel(VTKObservationMixin):
                 self.method,
                 self._form.settings(),
                 prior=self._prior(),
+                kspace_path=self._kspace_path(),
                 device=self._parameters.device,
                 **corrections(self._parameters),
             )
         except STEnhanceError as error:
             self._say(str(error), bad=True)
             return
-        self._say(_("Computing the preview…"))
+        self._say(words.preview(self.preview))
         self._timer.start()
 
     def remove_preview(self) -> None:
@@ -225,8 +227,12 @@ class EnhancePanel(VTKObservationMixin):
 
     def _show_choices(self) -> None:
         """Those that Slicer does not bind to a widget by itself."""
+        self._methods.offer(Path(self._parameters.kspacePath).is_file())
         if self._parameters.method:
             self._methods.select(self._parameters.method)
+        elif self._methods.suggest():
+            self._form.show(self.method, own_settings(self._parameters, self.method.key))
+            self._show_method()
         if self.ui.kspaceSelector.currentPath != self._parameters.kspacePath:
             self.ui.kspaceSelector.currentPath = self._parameters.kspacePath
         self.ui.deviceSelector.setCurrentIndex(self.ui.deviceSelector.findData(self._parameters.device))
@@ -246,19 +252,21 @@ class EnhancePanel(VTKObservationMixin):
         self._show_method()
         self._parameters.method = self.method.key
 
+    def _on_method_picked(self, _row: int) -> None:
+        """By the user, who may also pick what was suggested: from now on it stays, whatever the input."""
+        if self._parameters is not None:
+            self._parameters.method = self.method.key
+
     def _show_method(self) -> None:
         method = self.method
         self.ui.methodSummaryLabel.text = words.method_card(method)
         self._models.show(method)
-        for need, widgets in (
-            (Need.PRIOR, (self.ui.priorLabel, self.ui.priorSelector)),
-            (Need.KSPACE, (self.ui.kspaceLabel, self.ui.kspaceSelector)),
-        ):
-            for widget in widgets:
-                widget.setVisible(need in method.takes)
+        for widget in (self.ui.kspaceLabel, self.ui.kspaceSelector):  # it is chosen first, and decides on the methods
+            widget.setVisible(any(Need.KSPACE in other.takes for other in methods_for(self.task)))
+        for widget in (self.ui.needsWidget, self.ui.priorLabel, self.ui.priorSelector):
+            widget.setVisible(Need.PRIOR in method.takes)
         optional = Need.PRIOR in method.uses
         self.ui.priorLabel.text = _("Planning scan (optional):") if optional else _("Planning scan:")
-        self.ui.needsWidget.setVisible(bool(method.takes))
         for widget in (self.ui.deviceLabel, self.ui.deviceSelector):
             widget.setVisible("torch" in method.requires)
         self._update_packages()
@@ -301,7 +309,7 @@ class EnhancePanel(VTKObservationMixin):
                 problem = str(error)
         self.ui.memoryLabel.text = words.memory(self._source, result, free_memory()) if result else "–"
         self.ui.applyButton.enabled = problem is None
-        self.ui.previewButton.enabled = problem is None and Need.KSPACE not in self.method.needs
+        self.ui.previewButton.enabled = problem is None
         self.ui.applyButton.toolTip = problem or _("Enhance all frames; the result appears beside the input.")
         self._say(problem or "", bad=False)
 
@@ -333,10 +341,7 @@ class EnhancePanel(VTKObservationMixin):
             self._poll_run()
         elif self.preview is not None and not self.preview.done:
             self.preview.poll()
-            if self.preview.done:
-                self._say(
-                    self.preview.error or _("Preview of one frame, over the input."), bad=bool(self.preview.error)
-                )
+            self._say(words.preview(self.preview), bad=self.preview.error is not None)
         else:
             self._timer.stop()
 
@@ -383,6 +388,7 @@ class EnhancePanel(VTKObservationMixin):
     def _connect(self) -> None:
         self.ui.cyclicCheckBox.connect("clicked(bool)", self._on_cycle_clicked)
         self.ui.methodSelector.connect("currentIndexChanged(int)", self._on_method_chosen)
+        self.ui.methodSelector.connect("activated(int)", self._on_method_picked)
         self.ui.deviceSelector.connect("currentIndexChanged(int)", self._on_device_chosen)
         self.ui.kspaceSelector.connect("currentPathChanged(QString)", self._on_kspace_chosen)
         self.ui.installButton.connect("clicked(bool)", lambda _on: self._on_install())

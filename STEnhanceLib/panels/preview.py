@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,9 +12,11 @@ import slicer
 
 from STEnhanceLib import scene
 from STEnhanceLib.errors import STEnhanceError
-from STEnhanceLib.jobs import Failed, FrameReady, Job, Planned, Worker
+from STEnhanceLib.jobs import Failed, FrameReady, Job, Planned, Worker, Working
 from STEnhanceLib.methods import Method, Task
-from STEnhanceLib.sequence import ImageSequence
+from STEnhanceLib.sequence import Grid, ImageSequence
+
+IN_PLANE = 0.9  # cosine between the normal of a view and that of the stack
 
 
 class Preview:
@@ -21,6 +25,8 @@ class Preview:
     Attributes:
         done: the frame is shown, or there will be none.
         error: why there will be none; None otherwise.
+        stage: what is computed, where the method tells; empty otherwise.
+        slice_number: of the only slice that is enhanced, from 1; None where all are.
         volume: the `vtkMRMLScalarVolumeNode` that shows it; None before.
     """
 
@@ -32,24 +38,41 @@ class Preview:
         settings: Mapping[str, Any],
         *,
         prior: ImageSequence | None = None,
+        kspace_path: Path | None = None,
         device: str = "automatic",
         **overrides: Any,
     ):
         """Hand the frames that the method needs to the worker; `overrides` as in `scene.read_sequence`.
 
+        With a measurement (`kspace_path`) that is the slice on screen only, since slices are independent there.
+
         Raises:
             STEnhanceError: the node is no sequence of greyscale volumes, or it is too short.
         """
         self.done, self.error, self.volume = False, None, None
+        self.stage, self.slice_number = "", None
         sequence_node, self._browser = scene.find_sequence(input_node)
         self._input_volume = self._browser.GetProxyNode(sequence_node) if self._browser is not None else None
         sequence = scene.read_sequence(sequence_node, **overrides)
         shown = _shown_frame(sequence_node, self._browser)
-        part, self._wanted_ms = _part_for_preview(sequence, shown, method)
+        frames, self._wanted_ms = _frames_for_preview(sequence, shown, method)
+        slices = slice(0, sequence.grid.shape[0])
+        if kspace_path is not None:
+            k = _shown_slice(self._input_volume, sequence.grid)
+            slices, self.slice_number = slice(k, k + 1), k + 1
+        part = dataclasses.replace(sequence.part(frames, slices), notes=(), attributes={})
         self._index = 0
         self._grid = None
         self._foregrounds: list[tuple[Any, str | None, float]] = []  # what the views showed there before
-        self._job: Job | None = worker.submit(method.key, settings, part, prior=prior, device=device)
+        self._job: Job | None = worker.submit(
+            method.key,
+            settings,
+            part,
+            prior=prior,
+            kspace_path=kspace_path,
+            kspace_part=None if kspace_path is None else (frames, slices),
+            device=device,
+        )
 
     def poll(self) -> None:
         """Show the frame if it has come."""
@@ -57,6 +80,8 @@ class Preview:
             if isinstance(event, Planned):
                 self._grid = event.grid
                 self._index = int(np.abs(event.grid.times_ms - self._wanted_ms).argmin())
+            elif isinstance(event, Working):
+                self.stage = event.text
             elif isinstance(event, FrameReady) and event.index == self._index:
                 self._show(event.voxels)
                 self._finish()
@@ -112,19 +137,39 @@ def _shown_frame(sequence_node, browser) -> int:
     return max(0, sequence_node.GetItemNumberFromIndexValue(value, False))
 
 
-def _part_for_preview(sequence: ImageSequence, shown: int, method: Method) -> tuple[ImageSequence, float]:
-    """The frames that the method needs for one, and the moment to show."""
+def _shown_slice(volume, grid: Grid) -> int:
+    """The index of the slice that a view shows in the plane of the stack; the middle one where none does."""
+    middle = grid.shape[0] // 2
+    if volume is None:
+        return middle
+    to_ijk = np.linalg.inv(grid.ijk_to_ras)
+    across = grid.ijk_to_ras[:3, 2] / grid.spacing_mm[2]
+    for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
+        view = slicer.mrmlScene.GetSingletonNode(composite.GetLayoutName(), "vtkMRMLSliceNode")
+        if view is None or composite.GetBackgroundVolumeID() != volume.GetID():
+            continue
+        plane = slicer.util.arrayFromVTKMatrix(view.GetSliceToRAS())
+        k = (to_ijk @ plane[:, 3])[2]
+        if abs(plane[:3, 2] @ across) > IN_PLANE and -0.5 <= k < grid.shape[0] - 0.5:
+            return int(np.rint(k))
+    return middle
+
+
+def _frames_for_preview(sequence: ImageSequence, shown: int, method: Method) -> tuple[np.ndarray, float]:
+    """The frames that the method needs for one, in a cycle on both sides of it, and the moment to show."""
     last = len(sequence) - 1
-    if method.task is Task.TEMPORAL_INTERPOLATION:
+    in_between = method.task is Task.TEMPORAL_INTERPOLATION
+    if in_between:
         if last < 1:
             raise STEnhanceError("The sequence has 1 frame; expected at least 2 to fill in the time between them.")
         shown = min(shown, last - 1)
-        wanted = float(np.mean(sequence.times_ms[shown : shown + 2]))
+    if method.preview_frames is None or method.preview_frames >= len(sequence):
+        frames = np.arange(len(sequence))
     else:
-        wanted = float(sequence.times_ms[shown])
-    if method.preview_frames is None:
-        return sequence, wanted
-    count = min(method.preview_frames, len(sequence))
-    first = min(max(0, shown - (count - 1) // 2), len(sequence) - count)
-    part = sequence.with_frames(np.arange(first, first + count))
-    return ImageSequence(part.frames, part.ijk_to_ras, part.times_ms, name=part.name), wanted
+        first = shown - (method.preview_frames - 1) // 2
+        if not sequence.periodic:
+            first = min(max(0, first), len(sequence) - method.preview_frames)
+        frames = np.arange(first, first + method.preview_frames) % len(sequence)
+    times = sequence.grid.part(frames, slice(None)).times_ms
+    place = int(np.flatnonzero(frames == shown)[0])
+    return frames, float(np.mean(times[place : place + 2])) if in_between else float(times[place])

@@ -73,6 +73,17 @@ def progress(run) -> str:
     return text
 
 
+def preview(shown) -> str:
+    """What a preview shows, or how far it is."""
+    if shown.error:
+        return shown.error
+    if not shown.done:
+        return _("Computing the preview…") + (f" {shown.stage[0].upper()}{shown.stage[1:]}" if shown.stage else "")
+    if shown.slice_number is None:
+        return _("Preview of one frame, over the input.")
+    return _("Preview of slice {number} in one frame, over the input.").format(number=shown.slice_number)
+
+
 def outcome(run) -> str:
     """How a run ended."""
     if run.error:

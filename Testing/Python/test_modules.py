@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from STEnhanceLib.methods import Task, methods_for
 from STEnhanceLib.phantom import Thorax
 
 REPOSITORY = Path(__file__).parents[2]
@@ -172,8 +173,7 @@ def test_without_torch_its_methods_are_grey_with_the_reason_and_the_others_run(h
     selector = panel.ui.methodSelector
     rows = {selector.itemData(row): row for row in range(selector.count)}
     grey = {key: not selector.model().item(row).isEnabled() for key, row in rows.items()}
-    on_kspace = ("gridding", "temporal-tv", "low-rank-sparse", "locally-low-rank")
-    assert grey == {**dict.fromkeys(on_kspace, True), "frequency-split": False}
+    assert grey == {method.key: "torch" in method.requires for method in methods_for(Task.ARTEFACT_REDUCTION)}
     assert "needs torch" in selector.itemText(rows["gridding"])
     assert "torch" in panel.ui.packagesLabel.text and not panel.ui.installButton.isHidden()
     assert panel.method.key == "frequency-split", "a method that can run is chosen first"

@@ -31,6 +31,17 @@ def test_parts_within_parts_are_told_with_the_share_of_the_whole():
     ]
 
 
+def test_the_name_of_a_part_may_be_all_there_is_to_tell_and_an_only_part_has_none():
+    heard = []
+    with progress.heard_by(lambda *told: heard.append(told), pause_s=0):
+        with progress.part(1, 2, "slice"):
+            progress.tell("")
+        with progress.part(0, 1, "slice"):
+            progress.tell("")
+            progress.tell("block 1 of 3", 1 / 3)
+    assert heard == [("slice 2 of 2", 0.5), ("block 1 of 3", pytest.approx(1 / 3))]
+
+
 def test_nobody_is_told_outside_and_who_tells_often_is_heard_now_and_then():
     heard = []
     progress.tell("before")
