@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from STEnhanceLib.acquisition import ismrmrd_placement, ismrmrd_scan
+from STEnhanceLib.acquisition import ismrmrd_placement, ismrmrd_scan, prewhitening
 from STEnhanceLib.acquisition.ismrmrd_scan import Scan, kept
 from STEnhanceLib.acquisition.kspace import KSpace
 from STEnhanceLib.errors import STEnhanceError
@@ -14,6 +14,11 @@ from STEnhanceLib.sequence import Grid
 
 RADIAL = ("radial", "goldenangle")
 SAME_TRAJECTORY = 1e-3  # radians per pixel
+WHITENED = "The noise of the coils was made white by {} noise samples of each."
+NOT_WHITENED = "The noise of the coils was not made white: the noise readouts cannot be used, as {}."
+SAME_BANDWIDTH = (
+    "The noise readouts were assumed to have the bandwidth of the others, as the file has no sampling times."
+)
 PARTIAL_ECHO = "The echo is asymmetric: the samples before it were taken as 0, which blurs along the readout."
 
 
@@ -23,7 +28,7 @@ def read(path: Path) -> KSpace:
     Frames are the cardiac phases, or the repetitions where there is one phase only. Readouts that are not of the image
     are skipped, repeated ones averaged. Cartesian readouts lose the oversampling beyond the field of view of the
     images; along the phase-encoding direction the whole encoded field stays, as undersampled lines cannot be cropped.
-    Coil maps are estimated. Noise calibration is not used.
+    Where there are readouts of noise, they make the noise of the coils white. Coil maps are estimated.
 
     References:
         Inati et al.: ISMRM Raw Data Format. Magn Reson Med 2017; 77:411-421.
@@ -42,9 +47,40 @@ def read(path: Path) -> KSpace:
         samples, trajectory, shape_ji = _radial(scan)
     else:
         raise STEnhanceError(f"{path} holds a trajectory of kind {kind!r}; expected cartesian, radial or goldenangle.")
+    samples, noise_std = _white(scan, samples)
     ijk_to_ras, order = ismrmrd_placement.in_space(scan, shape_ji)
     grid = Grid((len(order), *shape_ji), ijk_to_ras, ismrmrd_placement.in_time(scan))
-    return KSpace.without_coil_maps(samples[:, order], grid, mask, trajectory, notes=tuple(scan.notes))
+    samples, notes = samples[:, order], tuple(scan.notes)
+    return KSpace.without_coil_maps(samples, grid, mask, trajectory, noise_std=noise_std, notes=notes)
+
+
+def _white(scan: Scan, samples: np.ndarray) -> tuple[np.ndarray, float]:
+    """Samples (T, K, C, …) with white noise, and its standard deviation; as they are and NaN where it is not known."""
+    coils = scan.readouts[0].active_channels
+    readouts = [readout for readout in scan.noise if readout.active_channels == coils]
+    if not scan.noise:
+        return samples, float("nan")
+    try:
+        if not readouts:
+            raise ValueError(f"they are of {scan.noise[0].active_channels} coils, and the images of {coils}")
+        noise = np.concatenate([readout.data[:, kept(readout)] for readout in readouts], axis=1)
+        matrix, level = prewhitening.whitening(noise)
+    except ValueError as error:
+        scan.notes.append(NOT_WHITENED.format(error))
+        return samples, float("nan")
+    scan.notes.append(WHITENED.format(noise.shape[1]))
+    return prewhitening.whitened(samples, matrix), level * _noisier(scan, readouts[0])
+
+
+def _noisier(scan: Scan, noise) -> float:
+    """How many times the noise of image samples is that of noise samples: with the root of the bandwidth."""
+    dwell, dwell_of_noise = scan.readouts[0].sample_time_us, noise.sample_time_us
+    if not (dwell > 0 and dwell_of_noise > 0):
+        scan.notes.append(SAME_BANDWIDTH)
+        return 1.0
+    system = scan.header.acquisitionSystemInformation
+    passed = (system and system.relativeReceiverNoiseBandwidth) or 1.0  # the receiver's filter weakens the noise
+    return float(np.sqrt(dwell_of_noise / dwell / passed))
 
 
 def _cartesian(scan: Scan) -> tuple[np.ndarray, np.ndarray]:

@@ -10,9 +10,10 @@ import numpy as np
 
 from STEnhanceLib.errors import STEnhanceError
 
+NOISE = "ACQ_IS_NOISE_MEASUREMENT"
 NOT_IMAGING = (
-    "ACQ_IS_NOISE_MEASUREMENT", "ACQ_IS_NAVIGATION_DATA", "ACQ_IS_PHASECORR_DATA", "ACQ_IS_HPFEEDBACK_DATA",
-    "ACQ_IS_RTFEEDBACK_DATA", "ACQ_IS_DUMMYSCAN_DATA", "ACQ_IS_SURFACECOILCORRECTIONSCAN_DATA",
+    NOISE, "ACQ_IS_NAVIGATION_DATA", "ACQ_IS_PHASECORR_DATA", "ACQ_IS_HPFEEDBACK_DATA", "ACQ_IS_RTFEEDBACK_DATA",
+    "ACQ_IS_DUMMYSCAN_DATA", "ACQ_IS_SURFACECOILCORRECTIONSCAN_DATA",
     "ACQ_IS_PARALLEL_CALIBRATION", "ACQ_IS_PHASE_STABILIZATION_REFERENCE", "ACQ_IS_PHASE_STABILIZATION",
 )  # fmt: skip
 
@@ -29,6 +30,7 @@ class Scan:
         counter: what tells frames apart: phase or repetition.
         frames: of each readout, from 0 on without gaps.
         slices: likewise.
+        noise: readouts without a signal.
         notes: a growing list of what was assumed.
     """
 
@@ -39,6 +41,7 @@ class Scan:
     counter: str
     frames: np.ndarray
     slices: np.ndarray
+    noise: list
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -48,12 +51,12 @@ class Scan:
 
 
 def opened(path: Path) -> Scan:
-    """Open a file, and leave out the readouts that are not of the images.
+    """Open a file, and leave out the readouts that are neither of the images nor of the noise.
 
     Raises:
         STEnhanceError: the package is missing, no such file, not an ISMRMRD file or damaged, or not 2D cine.
     """
-    header, readouts = _parsed(path)
+    header, readouts, noise = _parsed(path)
     spaces = {readout.encoding_space_ref for readout in readouts}
     if len(spaces) > 1:
         raise STEnhanceError(f"{path} holds {len(spaces)} scans with matrices of their own; expected one per file.")
@@ -61,7 +64,7 @@ def opened(path: Path) -> Scan:
     counter = _frame_counter(path, readouts)
     frames = _numbered([getattr(readout.idx, counter) for readout in readouts])
     slices = _numbered([readout.idx.slice for readout in readouts])
-    return Scan(path, header, header.encoding[spaces.pop()], readouts, counter, frames, slices)
+    return Scan(path, header, header.encoding[spaces.pop()], readouts, counter, frames, slices, noise)
 
 
 def kept(readout) -> slice:
@@ -70,7 +73,7 @@ def kept(readout) -> slice:
 
 
 def _parsed(path: Path):
-    """The parsed header, and the readouts that belong to the images."""
+    """The parsed header, the readouts that belong to the images, and those of the noise."""
     try:
         import ismrmrd
     except ImportError:
@@ -89,6 +92,7 @@ def _parsed(path: Path):
             "XML header."
         ) from error
     flags = [getattr(ismrmrd, name) for name in NOT_IMAGING if hasattr(ismrmrd, name)]
+    noise = [readout for readout in readouts if readout.is_flag_set(getattr(ismrmrd, NOISE))]
     readouts = [readout for readout in readouts if not any(map(readout.is_flag_set, flags))]
     if not readouts:
         raise STEnhanceError(f"{path} holds no readouts of images; expected lines or spokes of a cine.")
@@ -96,7 +100,7 @@ def _parsed(path: Path):
         raise STEnhanceError(
             f"{path} has readouts in reverse, as echo-planar scans do; expected them in one direction."
         )
-    return header, readouts
+    return header, readouts, noise
 
 
 def _check_that_it_is_2d_cine(path: Path, readouts: list) -> None:

@@ -20,6 +20,7 @@ def write(
     stamps: bool = True,
     change: Callable = lambda readouts: readouts,
     change_header: Callable = lambda header: header,
+    noise: np.ndarray | None = None,
 ) -> Path:
     """Slices are counted by the time of their measurement, odd ones first, as scanners do.
 
@@ -32,10 +33,11 @@ def write(
         stamps: whether readouts have time stamps.
         change: gets the list of readouts and returns the one to write.
         change_header: likewise.
+        noise: (C, N) of the first readout; by default it is white already.
     """
     import ismrmrd
 
-    readouts = [_noise(kspace)]
+    readouts = [_noise(white_noise(kspace.coils) if noise is None else noise)]
     order = [*range(0, kspace.grid.shape[0], 2), *range(1, kspace.grid.shape[0], 2)]
     for number, index in enumerate(order):
         for frame, time_ms in enumerate(kspace.grid.times_ms):
@@ -54,11 +56,18 @@ def write(
     return path
 
 
-def _noise(kspace: KSpace):
+def white_noise(coils: int, std: float = 1e6) -> np.ndarray:
+    """(C, 50) complex64 whose covariance is exactly that of white noise."""
+    parts = np.random.default_rng(0).normal(size=(2, 50, coils))
+    noise = parts[0] + 1j * parts[1]
+    independent = np.linalg.qr(noise - noise.mean(0))[0].T
+    return (std * np.sqrt(2 * 49) * independent).astype(np.complex64)
+
+
+def _noise(noise: np.ndarray):
     import ismrmrd
 
-    noise = np.random.default_rng(0).normal(size=(kspace.coils, 50, 2)).astype(np.float32).view(np.complex64)[..., 0]
-    readout = ismrmrd.Acquisition.from_array(noise * 1e6)
+    readout = ismrmrd.Acquisition.from_array(noise)
     readout.setFlag(ismrmrd.ACQ_IS_NOISE_MEASUREMENT)
     return readout
 

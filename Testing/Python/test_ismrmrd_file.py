@@ -48,6 +48,10 @@ def kspace(request, measured) -> KSpace:
     return measured[request.param].kspace
 
 
+def without_noise(readouts):
+    return readouts[1:]
+
+
 @pytest.fixture
 def path(tmp_path):
     return tmp_path / "scan.h5"
@@ -86,7 +90,7 @@ def test_what_was_assumed_is_noted(kspace, path):
     assert any("coil maps were estimated" in note for note in read.notes)
     assert any("physiology time stamps, assumed to count 2.5 ms" in note for note in read.notes)
     assert any("cycles per pixel" in note for note in read.notes) == (kspace.mask is None)
-    assert np.isnan(read.noise_std)
+    assert any("made white by 50 noise samples" in note for note in read.notes)
 
 
 def test_the_command_line_takes_it_wherever_it_takes_our_own_file(measured, tmp_path, path, capsys):
@@ -114,7 +118,7 @@ def lines(measured) -> KSpace:
 
 
 def test_without_readout_oversampling_nothing_is_transformed(lines, path):
-    read = KSpace.load(raw_data.write(path, lines, oversampling=1))
+    read = KSpace.load(raw_data.write(path, lines, oversampling=1, change=without_noise))
     np.testing.assert_array_equal(read.samples, lines.samples)
 
 
@@ -140,12 +144,81 @@ def test_discarded_samples_and_an_asymmetric_echo_find_their_place(lines, path):
             readout.setHead(head)
             readout.data[:] = data[:, 10:]
             readout.discard_pre = 2
-        return readouts
+        return without_noise(readouts)
 
     read = KSpace.load(raw_data.write(path, lines, oversampling=1, change=partial))
     np.testing.assert_array_equal(read.samples[..., 12:], lines.samples[..., 12:])
     assert not read.samples[..., :12].any()
     assert any("echo is asymmetric" in note for note in read.notes)
+
+
+# Noise
+
+
+def test_correlated_noise_of_the_coils_is_made_white(lines, path):
+    """Whatever mixes the coils mixes their noise alike: white again, they differ by a unitary matrix at most."""
+    rng = np.random.default_rng(3)
+    mixing = (rng.normal(size=(3, 3)) + 1j * rng.normal(size=(3, 3))) * (1, 2, 5)
+    std = lines.noise_std
+    white = std * (rng.normal(size=(3, 4000)) + 1j * rng.normal(size=(3, 4000)))
+    mixed = dataclasses.replace(lines, samples=np.einsum("dc,tkcji->tkdji", mixing, lines.samples))
+    read = KSpace.load(raw_data.write(path, mixed, oversampling=1, noise=(mixing @ white).astype(np.complex64)))
+    # The mean level of the mixed coils stays; in its units all is larger by one factor.
+    larger = np.sqrt(np.sum(np.abs(mixing) ** 2) / 3)
+    assert read.noise_std == pytest.approx(larger * std, rel=0.03)
+    found, before = (np.moveaxis(samples, 2, 0).reshape(3, -1) for samples in (read.samples, lines.samples))
+    turning = found @ np.linalg.pinv(before) / larger
+    assert np.abs(turning @ turning.conj().T - np.eye(3)).max() < 0.1
+    assert np.linalg.norm(found - larger * turning @ before) < 1e-3 * np.linalg.norm(found)
+    assert any("made white by 4000 noise samples" in note for note in read.notes)
+
+
+@pytest.mark.parametrize(("filter_passes", "times"), [(None, 2.0), (0.64, 2.5)])
+def test_the_noise_level_follows_the_bandwidth(measured, path, filter_passes, times):
+    def timed(readouts):
+        for readout in readouts:
+            readout.sample_time_us = 2.0
+        readouts[0].sample_time_us = 8.0
+        return readouts
+
+    def with_system(header):
+        if filter_passes:
+            system = ismrmrd.xsd.acquisitionSystemInformationType(relativeReceiverNoiseBandwidth=filter_passes)
+            header.acquisitionSystemInformation = system
+        return header
+
+    read = KSpace.load(raw_data.write(path, measured["r13"].kspace, change=timed, change_header=with_system))
+    assert read.noise_std == pytest.approx(times * 1e6, rel=1e-4)
+    assert not any("bandwidth" in note for note in read.notes)
+
+
+def test_without_sampling_times_the_bandwidth_is_assumed_and_that_is_noted(lines, path):
+    read = KSpace.load(raw_data.write(path, lines))
+    assert read.noise_std == pytest.approx(1e6, rel=1e-4)
+    assert any("assumed to have the bandwidth" in note for note in read.notes)
+
+
+def test_without_noise_readouts_the_noise_level_is_unknown(lines, path):
+    read = KSpace.load(raw_data.write(path, lines, change=without_noise))
+    assert np.isnan(read.noise_std)
+    assert not any("white" in note for note in read.notes)
+
+
+@pytest.mark.parametrize(
+    ("noise", "needle"),
+    [
+        (raw_data.white_noise(3)[:, :11], "11 samples of 3 coils; expected at least 12"),
+        (raw_data.white_noise(3)[[0, 1, 1]], "the noise of others"),
+        (raw_data.white_noise(3) * np.float32([[1], [1], [0]]), "a coil has no noise"),
+        (np.full((3, 50), np.nan, np.complex64), "NaN or infinite"),
+        (raw_data.white_noise(2), "of 2 coils, and the images of 3"),
+    ],
+)
+def test_noise_readouts_that_cannot_be_used_leave_the_samples_alone_and_that_is_noted(lines, path, noise, needle):
+    read = KSpace.load(raw_data.write(path, lines, oversampling=1, noise=noise))
+    np.testing.assert_array_equal(read.samples, lines.samples)
+    assert np.isnan(read.noise_std)
+    assert any("was not made white" in note and needle in note for note in read.notes)
 
 
 # Times
