@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import functools
 import json
 import logging
 import os
@@ -172,12 +173,20 @@ def _keep_pipes_to_ourselves() -> tuple[BinaryIO, BinaryIO]:
     return orders_pipe, answers_pipe
 
 
-def _read_kspace(path: str | None, part: dict[str, Any] | None):
-    if path is None:
-        return None
+@functools.lru_cache(maxsize=1)
+def _loaded_kspace(path: str, _changed_ns: int):
+    """Read once for previews and the run after them; of ISMRMRD files coil maps are estimated, too."""
     from STEnhanceLib.acquisition.kspace import KSpace
 
-    kspace = KSpace.load(Path(path))
+    return KSpace.load(Path(path))
+
+
+def _read_kspace(path: str | None, part: dict[str, Any] | None):
+    if path is None:
+        _loaded_kspace.cache_clear()  # a measurement may have a gigabyte
+        return None
+    changed_ns = Path(path).stat().st_mtime_ns if Path(path).exists() else 0
+    kspace = _loaded_kspace(path, changed_ns)
     if part is None:
         return kspace
     if max(part["frames"]) >= len(kspace.grid) or part["slices"][1] > kspace.grid.shape[0]:

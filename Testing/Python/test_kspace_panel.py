@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from STEnhanceLib.acquisition.kspace import KSpace
 from STEnhanceLib.acquisition.simulate import simulate
+from STEnhanceLib.jobs import Worker
 from STEnhanceLib.methods import Need, Task, all_methods, find_method, methods_for, run
 from STEnhanceLib.phantom import Thorax
 from STEnhanceLib.sequence import Grid
@@ -189,6 +191,26 @@ def test_a_preview_with_the_kspace_of_another_scan_says_so(host, panel, measured
     panel.ui.previewButton.click()
     host.wait_until(lambda: panel.preview.done, timeout_s=60)
     assert "belongs to 6 frames" in panel.ui.statusLabel.text
+
+
+def test_a_warm_worker_reads_a_measurement_once_until_its_file_changes(measured, tmp_path):
+    path, frames = tmp_path / "measured.npz", np.arange(2)
+    measured.kspace.save(path)
+    images = measured.sequence.part(frames, slice(0, 1))
+
+    def gridded(worker: Worker) -> np.ndarray:
+        job = worker.submit("gridding", {}, images, kspace_path=path, kspace_part=(frames, slice(0, 1)))
+        return np.array(job.result().frames)
+
+    with Worker() as worker:
+        first = gridded(worker)
+        changed = path.stat().st_mtime_ns
+        path.write_bytes(b"")  # never read
+        os.utime(path, ns=(changed, changed))
+        np.testing.assert_array_equal(gridded(worker), first)
+        dataclasses.replace(measured.kspace, samples=2 * measured.kspace.samples).save(path)
+        os.utime(path, ns=(changed + 1, changed + 1))
+        np.testing.assert_allclose(gridded(worker), 2 * first, rtol=1e-5)
 
 
 def test_a_part_of_a_measurement_goes_on_over_the_end_of_a_cycle(measured):
