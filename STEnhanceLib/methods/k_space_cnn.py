@@ -84,4 +84,5 @@ METHOD = Method(
     requires=("torch", "safetensors"),
     models=tuple(MODELS.values()),
     rank=50,
+    preview_frames=iterative.PREVIEW_FRAMES,
 )
