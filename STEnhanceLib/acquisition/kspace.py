@@ -37,11 +37,14 @@ class KSpace:
         noise_std: standard deviation of the complex noise per real and imaginary part, in units of `samples`;
             NaN where unknown.
         notes: what had to be assumed or estimated, one sentence each; methods pass them on with their result.
+        density: (T, S, R) float32, the area of k-space that each radial sample stands for, in cells of the Cartesian
+            grid, (2π)² / (J·I) in the units of `trajectory`; gridding weights the samples with it, on another scale
+            images come out brighter or darker. By default that of evenly turned spokes, see `radial.ramp_density`.
 
     Raises:
         STEnhanceError: shapes that do not belong together, samples that are NaN or infinite, a frame in which nothing
             was measured of a slice, a mask without the centre of k-space, samples where the mask says that there are
-            none.
+            none, a density that is not positive.
     """
 
     samples: np.ndarray
@@ -51,15 +54,18 @@ class KSpace:
     trajectory: np.ndarray | None = None
     noise_std: float = float("nan")
     notes: tuple[str, ...] = ()
+    density: np.ndarray | None = None
 
     def __post_init__(self):
         if (self.mask is None) == (self.trajectory is None):
             found = "neither" if self.mask is None else "both"
             raise STEnhanceError(f"K-space came with {found} of mask and trajectory; expected exactly one of the two.")
         for name, kind in (("samples", np.complex64), ("coil_sensitivities", np.complex64), ("mask", np.bool_),
-                           ("trajectory", np.float32)):  # fmt: skip
+                           ("trajectory", np.float32), ("density", np.float32)):  # fmt: skip
             self._adopt(name, kind)
         self._check_shapes()
+        if self.density is not None:
+            self._check_density()
         if self.mask is not None:
             self._check_mask()
         elif np.abs(self.trajectory).max() > np.pi + 1e-4:
@@ -90,6 +96,7 @@ class KSpace:
         *,
         noise_std: float = float("nan"),
         notes: tuple[str, ...] = (),
+        density: np.ndarray | None = None,
     ) -> KSpace:
         """A measurement of which no coil maps are known: they are estimated from it, and a note says so.
 
@@ -98,7 +105,7 @@ class KSpace:
         """
         coils = np.shape(samples)[2] if np.ndim(samples) == 5 else 1
         alike = np.full((grid.shape[0], coils, *grid.shape[1:]), max(coils, 1) ** -0.5, np.complex64)
-        kspace = cls(samples, alike, grid, mask, trajectory, noise_std, notes)
+        kspace = cls(samples, alike, grid, mask, trajectory, noise_std, notes, density)
         try:
             from STEnhanceLib.acquisition import coil_estimation
 
@@ -124,14 +131,15 @@ class KSpace:
             grid=self.grid.part(frames, slices),
             mask=None if self.mask is None else self.mask[frames],
             trajectory=None if self.trajectory is None else self.trajectory[frames],
+            density=None if self.density is None else self.density[frames],
         )
 
     def save(self, path: str | Path) -> None:
         """Write an `.npz` file, of the Cartesian samples only the measured lines.
 
         The file appears complete or not at all. Its arrays are `format`, `samples` (Cartesian: (lines of all frames,
-        K, C, I) in the order of `mask`; radial: as here), `coil_sensitivities`, `mask` or `trajectory`, `noise_std`,
-        and `shape`, `ijk_to_ras`, `times_ms`, `periodic` of the grid, and `notes`.
+        K, C, I) in the order of `mask`; radial: as here), `coil_sensitivities`, `mask` or `trajectory`, `density`
+        where there is one, `noise_std`, and `shape`, `ijk_to_ras`, `times_ms`, `periodic` of the grid, and `notes`.
 
         Raises:
             STEnhanceError: the file cannot be written.
@@ -152,6 +160,8 @@ class KSpace:
             arrays |= {"mask": self.mask, "samples": np.moveaxis(self.samples, 3, 1)[self.mask]}
         else:
             arrays |= {"trajectory": self.trajectory}
+        if self.density is not None:
+            arrays |= {"density": self.density}
         temporary = None
         try:
             with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", suffix=".part", delete=False) as file:
@@ -171,7 +181,7 @@ class KSpace:
     def load(cls, path: str | Path) -> KSpace:
         """Read what `save` wrote, or an ISMRMRD file (.h5, .hdf5, .mrd).
 
-        Files of others need neither `noise_std` nor `notes`, and without `coil_sensitivities` they are estimated.
+        Files of others need no `noise_std`, `notes` and `density`, and without `coil_sensitivities` they are estimated.
 
         Raises:
             STEnhanceError: no such file, not a k-space file or damaged, or as the constructor.
@@ -198,9 +208,10 @@ class KSpace:
                 samples = _unpacked(samples, mask)
             coils, trajectory = arrays.get("coil_sensitivities"), arrays.get("trajectory")
             noise_std, notes = float(arrays.get("noise_std", "nan")), tuple(map(str, arrays.get("notes", ())))
+            known = {"noise_std": noise_std, "notes": notes, "density": arrays.get("density")}
             if coils is None:
-                return cls.without_coil_maps(samples, grid, mask, trajectory, noise_std=noise_std, notes=notes)
-            return cls(samples, coils, grid, mask, trajectory, noise_std, notes)
+                return cls.without_coil_maps(samples, grid, mask, trajectory, **known)
+            return cls(samples, coils, grid, mask, trajectory, **known)
         except (KeyError, ValueError, TypeError, IndexError) as error:
             raise STEnhanceError(f"{path} holds arrays that do not belong together ({error}).") from error
 
@@ -241,6 +252,16 @@ class KSpace:
             raise STEnhanceError(
                 f"The {what} of k-space have shape {array.shape}; expected {tuple(shape)} for {len(self.grid)} frames "
                 f"of {k} slices of {j}×{i} with {coils} coils. Check that all parts are of one scan."
+            )
+
+    def _check_density(self) -> None:
+        if self.trajectory is None:
+            raise STEnhanceError("A density came with Cartesian lines; expected one with radial spokes only.")
+        self._expect("density", self.density, self.trajectory.shape[:-1])
+        if not self.density.min() > 0:
+            raise STEnhanceError(
+                f"The density of k-space goes down to {self.density.min():.4g}; expected areas above 0. Give those in "
+                "the centre their shares of the innermost disc."
             )
 
     def _check_mask(self) -> None:

@@ -51,7 +51,8 @@ def slice_operators(kspace: KSpace, device: str | torch.device) -> Iterator[tupl
     else:
         from STEnhanceLib.acquisition.radial import RadialOperator  # torchkbnufft is needed for radial data only
 
-        operator = RadialOperator(torch.tensor(kspace.trajectory, device=device), coils[0])
+        density = None if kspace.density is None else torch.tensor(kspace.density, device=device)
+        operator = RadialOperator(torch.tensor(kspace.trajectory, device=device), coils[0], density)
     for index, of_slice in enumerate(coils):
         yield operator.with_coils(of_slice), torch.tensor(kspace.samples[:, index], device=device)
 

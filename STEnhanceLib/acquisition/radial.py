@@ -60,18 +60,19 @@ class RadialOperator:
     least squares, which takes few steps (Pruessmann et al., Magn Reson Med 2001; 46:638-651). Its weights are those of
     a ramp only as far as spokes are closer than one cell of the Cartesian grid. Further out each sample is on its own
     and counts like a Cartesian one: in undersampled data the ramp would make its noise count up to S times more, and
-    `normal` as badly scaled. `gridded` uses the whole ramp.
+    `normal` as badly scaled. `gridded` uses the whole ramp, or the density where one is given.
 
     Args:
         trajectory: (T, S, R, 2) float32, (k_j, k_i) in radians per pixel.
         coils: (C, J, I) complex64, root-sum-of-squares 1.
+        density: (T, S, R) float32, the area of k-space of each sample, if it is known better than `ramp_density` does.
     """
 
-    def __init__(self, trajectory: torch.Tensor, coils: torch.Tensor):
+    def __init__(self, trajectory: torch.Tensor, coils: torch.Tensor, density: torch.Tensor | None = None):
         self.coils = coils
         shape = tuple(coils.shape[-2:])
         self.weights = ramp_density(trajectory, shape, widest=1)[:, None]
-        self._ramp = ramp_density(trajectory, shape)[:, None]
+        self._density = (ramp_density(trajectory, shape) if density is None else density)[:, None]
         self._spokes = trajectory.shape[1:3]
         self._omega = trajectory.flatten(1, 2).transpose(1, 2).contiguous()
         self._scale = 1 / math.sqrt(math.prod(shape))  # orthonormal, as for Cartesian samples
@@ -96,7 +97,7 @@ class RadialOperator:
 
     def gridded(self, samples: torch.Tensor) -> torch.Tensor:
         """(T, C, S, R) samples to (T, J, I): the coil-combined images, on their intensity scale, with streaks."""
-        return self._imaged(samples * self._ramp)
+        return self._imaged(samples * self._density)
 
     def time_average(self, samples: torch.Tensor) -> torch.Tensor:
         """(T, C, S, R) samples to (J, I): the spokes of all frames gridded together."""
