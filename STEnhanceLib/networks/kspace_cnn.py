@@ -133,11 +133,15 @@ def spectral_weight(shape_ji: tuple[int, int], device: torch.device | str = "cpu
 
 
 def noise_level(samples: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """(T,) standard deviation of the real part of noise, at most, from samples at both ends of the measured lines."""
+    """(T,) standard deviation of the real part of noise, at most, from samples at both ends of the measured lines.
+
+    Where these are 0, as scanners leave them that measured less than the matrix, the usual one is taken.
+    """
     columns = samples.shape[-1]
-    outer = ((torch.arange(columns, device=samples.device) - columns // 2).abs() / columns) >= OUTERMOST
-    magnitudes = samples[..., outer].abs().masked_fill(~mask[:, None, :, None], torch.nan)
-    return magnitudes.flatten(1).nanmedian(dim=1).values / RAYLEIGH_MEDIAN
+    distance = (torch.arange(columns, device=samples.device) - columns // 2).abs() / columns
+    magnitudes = samples[..., distance >= min(OUTERMOST, float(distance.max()))].abs()
+    magnitudes = magnitudes.masked_fill(~mask[:, None, :, None] | (magnitudes == 0), torch.nan)
+    return (magnitudes.flatten(1).nanmedian(dim=1).values / RAYLEIGH_MEDIAN).nan_to_num(USUAL_NOISE)
 
 
 def to_kspace(images: torch.Tensor) -> torch.Tensor:

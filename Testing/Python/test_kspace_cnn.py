@@ -95,6 +95,16 @@ def test_several_coils_meet_noisy_samples_up_to_their_noise_and_not_below():
     assert 0.8 * share < off(operator, computed("working", operator, samples), samples) < 1.3 * share
 
 
+def test_noise_of_lines_without_ends_is_taken_as_usual_and_not_as_none():
+    operator = operator_for(2, 32, 32, coils=4)
+    samples = operator.forward(images(2, 32, 32))
+    assert (noise_level(samples, operator.mask) < 2e-3).all()
+    samples[..., :3], samples[..., -3:] = 0, 0
+    assert noise_level(samples, operator.mask).tolist() == pytest.approx([0.01, 0.01])
+    narrow = operator_for(1, 8, 5, coils=4)
+    assert torch.isfinite(noise_level(narrow.forward(images(1, 8, 5)), narrow.mask)).all()
+
+
 def test_the_published_form_changes_what_was_measured():
     operator = operator_for(2, 45, 38, coils=1)
     samples = operator.forward(images(2, 45, 38))
