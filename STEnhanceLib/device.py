@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 from STEnhanceLib.errors import STEnhanceError
+
+if TYPE_CHECKING:
+    import torch
 
 VARIABLE = "STENHANCE_DEVICE"
 CHOICES = ("automatic", "cpu", "cuda")
@@ -31,3 +35,18 @@ def chosen() -> str:
             "An NVIDIA GPU was asked for, and torch finds none; install a GPU build of torch, or compute on the CPU."
         )
     return "cuda" if found and wanted != "cpu" else "cpu"
+
+
+def half_precision_pays(device: str | torch.device) -> bool:
+    """bfloat16 for the convolutions: on GPUs, and on processors that multiply it in hardware."""
+    import torch
+
+    return str(device).startswith("cuda") or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
+def half_precision() -> torch.autocast:
+    """A context in which convolutions take bfloat16 where that pays; all else keeps its precision."""
+    import torch
+
+    where = chosen()
+    return torch.autocast(where, torch.bfloat16, enabled=half_precision_pays(where))

@@ -7,6 +7,8 @@ import copy
 import numpy as np
 import torch
 
+from STEnhanceLib.acquisition.operators import frames_at_once
+
 CENTRE_LINES = 8
 
 
@@ -93,17 +95,18 @@ class CartesianOperator:
 
     def normal(self, images: torch.Tensor) -> torch.Tensor:
         """`adjoint(forward(images))`, by transforms along the phase-encoding direction only."""
-        # Frame by frame, since the images of all coils then stay in the caches: half the time and less.
-        return torch.stack([self._seen(image, lines) for image, lines in zip(images, self._shifted_mask, strict=True)])
+        at_once = frames_at_once(self.coils)
+        parts = zip(images.split(at_once), self._shifted_mask.split(at_once), strict=True)
+        return torch.cat([self._seen(part, lines) for part, lines in parts])
 
     def largest_eigenvalue(self) -> float:
         """Of `normal`: an upper bound, as the transform and the coils keep the energy."""
         return 1.0
 
-    def _seen(self, image: torch.Tensor, shifted_mask: torch.Tensor) -> torch.Tensor:
+    def _seen(self, images: torch.Tensor, shifted_mask: torch.Tensor) -> torch.Tensor:
         # The mask is the same along a line, where the transform and its inverse cancel.
-        spectra = torch.fft.fft(image * self.coils, dim=-2) * shifted_mask
-        return (torch.fft.ifft(spectra, dim=-2) * self.coils.conj()).sum(0)
+        spectra = torch.fft.fft(images[:, None] * self.coils, dim=-2) * shifted_mask
+        return (torch.fft.ifft(spectra, dim=-2) * self.coils.conj()).sum(1)
 
     def _imaged(self, samples: torch.Tensor) -> torch.Tensor:
         centred = torch.fft.ifftshift(samples, dim=(-2, -1))

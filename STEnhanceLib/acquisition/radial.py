@@ -11,6 +11,8 @@ import scipy.sparse
 import torch
 import torchkbnufft
 
+from STEnhanceLib.acquisition.operators import frames_at_once
+
 GOLDEN_ANGLE = math.pi * (math.sqrt(5) - 1) / 2  # 111.246°
 
 
@@ -77,7 +79,7 @@ class RadialOperator:
         self._omega = trajectory.flatten(1, 2).transpose(1, 2).contiguous()
         self._scale = 1 / math.sqrt(math.prod(shape))  # orthonormal, as for Cartesian samples
         self._gridding = [_Gridding(omega, shape) for omega in self._omega]  # shared by all copies, like the kernels
-        self._kernels: list[torch.Tensor] = []  # shared by all copies, made at the first use
+        self._kernels: list[torch.Tensor] = []  # one tensor, shared by all copies, made at the first use
 
     def with_coils(self, coils: torch.Tensor) -> RadialOperator:
         """The same spokes seen by the coils of another slice, (C, J, I); nothing is computed again."""
@@ -112,7 +114,9 @@ class RadialOperator:
         """
         if not self._kernels:
             self._kernels.extend(self._toeplitz_kernels())
-        return torch.stack([self._convolved(image, k) for image, k in zip(images, self._kernels, strict=True)])
+        at_once = frames_at_once(self.coils, per_voxel=4)
+        parts = zip(images.split(at_once), self._kernels[0].split(at_once), strict=True)
+        return torch.cat([self._convolved(part, kernels) for part, kernels in parts])
 
     def largest_eigenvalue(self) -> float:
         """Of `normal`, to a few per cent, by power iteration on the first frame; the spokes of all frames are alike."""
@@ -121,7 +125,7 @@ class RadialOperator:
         image = torch.randn(self.coils.shape[1:], dtype=self.coils.dtype, generator=torch.Generator().manual_seed(0))
         image = image.to(self.coils.device)
         for _ in range(15):
-            image = self._convolved(image / image.norm(), self._kernels[0])
+            image = self._convolved((image / image.norm())[None], self._kernels[0][:1])[0]
         return 1.05 * float(image.norm())  # the iteration comes from below
 
     def _imaged(self, weighted: torch.Tensor) -> torch.Tensor:
@@ -130,18 +134,18 @@ class RadialOperator:
         return torch.stack([(image * self.coils.conj()).sum(0) for image in images])
 
     def _toeplitz_kernels(self) -> list[torch.Tensor]:
-        """Per frame (2J, 2I): the transform of the point spread function, real because the weights are."""
+        """One (T, 2J, 2I): the transforms of the point spread functions, real because the weights are."""
         doubled = tuple(2 * n for n in self.coils.shape[-2:])
         weights = (self.weights[:, 0].flatten(-2) * self._scale**2).to(self.coils.dtype)
         spreads = (_Gridding(o, doubled).imaged(w[None])[0] for o, w in zip(self._omega, weights, strict=True))
-        return [torch.fft.fft2(torch.fft.ifftshift(spread)).real for spread in spreads]
+        return [torch.stack([torch.fft.fft2(torch.fft.ifftshift(spread)).real for spread in spreads])]
 
-    def _convolved(self, image: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
-        rows, columns = image.shape
+    def _convolved(self, images: torch.Tensor, kernels: torch.Tensor) -> torch.Tensor:
+        rows, columns = images.shape[-2:]
         # Axis by axis, so that rows known to be zero are not transformed, nor those that are cropped afterwards.
-        spectrum = torch.fft.fft(image * self.coils, n=2 * rows, dim=-2)
-        spectrum = torch.fft.ifft(torch.fft.fft(spectrum, n=2 * columns) * kernel)[..., :columns]
-        return (torch.fft.ifft(spectrum, dim=-2)[:, :rows] * self.coils.conj()).sum(0)
+        spectrum = torch.fft.fft(images[:, None] * self.coils, n=2 * rows, dim=-2)
+        spectrum = torch.fft.ifft(torch.fft.fft(spectrum, n=2 * columns) * kernels[:, None])[..., :columns]
+        return (torch.fft.ifft(spectrum, dim=-2)[..., :rows, :] * self.coils.conj()).sum(1)
 
 
 class _Gridding:

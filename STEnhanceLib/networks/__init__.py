@@ -17,6 +17,8 @@ NETWORKS = {
     "stenhance-sr": "stenhance_sr:StenhanceSr",
     "k-space-cnn": "kspace_cnn:KSpaceCnn",
     "k-space-cnn-published": "kspace_cnn:PublishedKSpaceCnn",
+    "xt-yt-unet": "xt_yt_unet:XtYtUnet",
+    "xt-yt-cascade": "xt_yt_cascade:XtYtCascade",
     "band-denoiser": "band_denoiser:BandDenoiser",
 }
 

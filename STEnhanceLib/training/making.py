@@ -11,6 +11,7 @@ import torch
 
 import STEnhanceLib
 from STEnhanceLib import models
+from STEnhanceLib.device import half_precision_pays
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.models import Model
 from STEnhanceLib.training import stock as stocks
@@ -87,7 +88,7 @@ def check_folder(recipe: Recipe, out: Path) -> None:
 
 
 def _words_for(device: torch.device) -> str:
-    precision = "bfloat16 convolutions" if trainer.half_precision_pays(device) else "single precision"
+    precision = "bfloat16 convolutions" if half_precision_pays(device) else "single precision"
     if device.type == "cuda":
         return f"{torch.cuda.get_device_name(device)}, {precision}"
     threads = torch.get_num_threads()

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from STEnhanceLib import networks
+from STEnhanceLib.device import half_precision_pays
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.training import curves
 from STEnhanceLib.training.optimization import OneCycle
@@ -104,11 +105,6 @@ def train(
             clock = time.perf_counter()
         on_step(progress.step, steps, f"loss {np.mean(recent[-50:] or [progress.history[-1]['loss']]):.4f}")
     return averaged.module.eval(), progress
-
-
-def half_precision_pays(device: torch.device) -> bool:
-    """bfloat16 for the convolutions: on GPUs, and on processors that multiply it in hardware."""
-    return device.type == "cuda" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 @torch.no_grad()

@@ -1,0 +1,122 @@
+"""xt/yt U-Net: removes flickering artefacts of undersampled cines, held to the k-space where there is one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from STEnhanceLib import device, models, progress
+from STEnhanceLib.acquisition.kspace import KSpace
+from STEnhanceLib.methods import iterative, learned
+from STEnhanceLib.methods.declaration import EnhancedFrame, Enhancement, Method, Need, Task, parameter
+from STEnhanceLib.sequence import ImageSequence
+
+if TYPE_CHECKING:
+    import torch
+
+    from STEnhanceLib.acquisition.operators import Operator
+
+WITH_KSPACE, IMAGES_ONLY = "2021", "2020"
+RESIDUAL, DIRECT = "residual", "image"
+CARTESIAN, RADIAL = "xt-yt-cartesian", "xt-yt-radial"
+OF_IMAGES = {RESIDUAL: "xt-yt-images", DIRECT: "xt-yt-images-direct"}
+CASCADE, UNET = "xt-yt-cascade", "xt-yt-unet"  # networks
+NOT_CHECKED = "The result could not be checked against the measurement, because only images were used."
+NOT_CONSISTENT = "Data consistency was switched off, so nothing held the result to the measured samples."
+CLOSED = "Time was taken as one closed cycle, which the sequence is not marked as."
+
+
+@dataclass(frozen=True)
+class XtYtParameters:
+    """Which form of the network."""
+
+    form: str = parameter(
+        WITH_KSPACE,
+        "2021: between steps of data consistency, where there is k-space; 2020: on the images alone.",
+        choices=(WITH_KSPACE, IMAGES_ONLY),
+    )
+    learning: str = parameter(
+        RESIDUAL,
+        "On images alone, what the network predicts: the artefacts, or the image without them.",
+        choices=tuple(OF_IMAGES),
+    )
+    data_consistency: bool = parameter(True, "Hold the result of every block to the measured samples.")
+    model: str = learned.model_parameter()
+    support: bool = iterative.support_parameter()
+
+
+def enhance(sequence: ImageSequence, parameters: XtYtParameters, kspace: KSpace | None = None) -> Enhancement:
+    """Clean each slice as a whole; all slices are finished before the first frame is yielded.
+
+    Raises:
+        STEnhanceError: the k-space is not that of the sequence, or there is no such model.
+    """
+    notes = [] if sequence.periodic else [CLOSED]
+    if kspace is None or parameters.form == IMAGES_ONLY:
+        return _of_images(sequence, parameters, notes)
+    shipped = CARTESIAN if kspace.mask is not None else RADIAL
+    model = learned.chosen_model(parameters.model, shipped, CASCADE, Task.ARTEFACT_REDUCTION)
+    if not parameters.data_consistency:
+        notes.append(NOT_CONSISTENT)
+
+    def of_slice(operator: Operator, samples: torch.Tensor) -> torch.Tensor:
+        scale = learned.brightness(operator.time_average(samples).cpu().numpy())
+        with device.half_precision():
+            return scale * models.load(model, device.chosen())(
+                operator, samples / scale, parameters.data_consistency, _tell_block
+            )
+
+    return iterative.enhancement(sequence, kspace, of_slice, models=(model,), notes=notes, support=parameters.support)
+
+
+def _of_images(sequence: ImageSequence, parameters: XtYtParameters, notes: list[str]) -> Enhancement:
+    model = learned.chosen_model(parameters.model, OF_IMAGES[parameters.learning], UNET, Task.ARTEFACT_REDUCTION)
+    notes = [*notes, NOT_CHECKED]
+    if np.iscomplexobj(sequence.frames):
+        notes.append("The images are complex; their magnitude was cleaned.")
+    return Enhancement(sequence.grid, _cleaned(sequence, model), notes, (model,))
+
+
+def _cleaned(sequence: ImageSequence, model: str) -> Iterator[EnhancedFrame]:
+    import torch
+
+    magnitude = sequence.magnitude()
+    network, where = models.load(model, device.chosen()), device.chosen()
+    slices = []
+    count = magnitude.shape[1]
+    for index in range(count):
+        with progress.part(index, count, "slice"):
+            progress.tell("cleaning")
+            frames = magnitude[:, index]
+            scale = learned.brightness(frames.mean(0))
+            with torch.inference_mode(), device.half_precision():
+                cleaned = network(torch.tensor(frames / scale, device=where)[None])[0]
+            slices.append(cleaned.float().cpu().numpy() * np.float32(scale))
+    for frame in zip(*slices, strict=True):
+        yield EnhancedFrame(np.stack(frame), float("nan"))
+
+
+def _tell_block(done: int, total: int) -> None:
+    progress.tell(f"block {done} of {total}", done / total)
+
+
+METHOD = Method(
+    key="xt-yt",
+    title="xt/yt U-Net",
+    task=Task.ARTEFACT_REDUCTION,
+    summary="Removes streaks and aliasing that flicker over time, within seconds; checked against k-space if given.",
+    parameters=XtYtParameters,
+    enhance=enhance,
+    reference="Kofler et al.: Spatio-temporal deep learning-based undersampling artefact reduction for 2D radial cine "
+    "MRI with limited training data. IEEE Trans Med Imaging 2020; 39:703-717. Kofler et al.: An end-to-end-trainable "
+    "iterative network architecture for accelerated radial multi-coil 2D cine MR image reconstruction. Med Phys 2021; "
+    "48:2412-2425.",
+    uses=(Need.KSPACE,),
+    requires=("torch", "safetensors"),
+    models=(CARTESIAN, RADIAL, *OF_IMAGES.values()),
+    rank=10,
+    preview_frames=9,
+)
