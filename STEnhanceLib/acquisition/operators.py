@@ -9,7 +9,7 @@ import torch
 
 from STEnhanceLib.acquisition.kspace import KSpace
 
-IN_CACHE = 2**19  # complex numbers
+IN_CACHE, ON_GPU = 2**19, 2**26  # complex numbers: 4 MB and 512 MB
 
 
 class Operator(Protocol):
@@ -46,13 +46,15 @@ class Operator(Protocol):
 def frames_at_once(coils: torch.Tensor, per_voxel: int = 1) -> int:
     """How many frames to compute together: with (C, J, I) coils, as many as the caches of a processor hold.
 
-    Large ones one by one take half the time and less; small ones together save calls.
+    On a GPU as many as fill it. On a CPU large ones one by one take half the time and less, small ones together save
+    calls.
 
     Args:
         coils: of the operator.
         per_voxel: how many numbers are kept for each voxel of each coil.
     """
-    return max(1, IN_CACHE // (coils.numel() * per_voxel))
+    fits = IN_CACHE if coils.device.type == "cpu" else ON_GPU
+    return max(1, fits // (coils.numel() * per_voxel))
 
 
 def slice_operators(kspace: KSpace, device: str | torch.device) -> Iterator[tuple[Operator, torch.Tensor]]:

@@ -14,6 +14,8 @@ from STEnhanceLib.methods.run import enhance_all
 from STEnhanceLib.sequence import ImageSequence
 
 STENHANCE_SR = ("stenhance-sr", {"features": 8, "blocks": 2})
+SMALL_UNET = {"features": 4, "stages": 2, "convolutions": 1}
+XT_YT = ("xt-yt-cascade", {"blocks": 2, **SMALL_UNET})
 UNTRAINED = {
     "edsr-x2": ("edsr", {"scale": 2, "blocks": 2, "features": 8}),
     "edsr-x4": ("edsr", {"scale": 4, "blocks": 2, "features": 8}),
@@ -21,6 +23,10 @@ UNTRAINED = {
     "frequency-split": ("band-denoiser", {"features": 8, "blocks": 2}),
     "k-space-cnn": ("k-space-cnn", {"cascades": 2, "features": 8, "blocks": 1}),
     "k-space-cnn-published": ("k-space-cnn-published", {"features": 8, "blocks": 1}),
+    "xt-yt-cartesian": XT_YT,
+    "xt-yt-radial": XT_YT,
+    "xt-yt-images": ("xt-yt-unet", {"channels": 1, **SMALL_UNET, "frequencies": False}),
+    "xt-yt-images-direct": ("xt-yt-unet", {"channels": 1, **SMALL_UNET, "frequencies": False, "residual": False}),
     "stenhance-sr": STENHANCE_SR,
     "stenhance-sr-through-plane": STENHANCE_SR,
 }

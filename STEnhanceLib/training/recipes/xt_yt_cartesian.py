@@ -29,7 +29,7 @@ RECIPE = Recipe(
     network="xt-yt-cascade",
     configuration=CONFIGURATION,
     exercise=partial(UndersampledCines, acquisition=CARTESIAN),
-    steps=8_000,
+    steps=5_000,
     learning_rate=4e-3,
     card=Card(
         task="artefact reduction",

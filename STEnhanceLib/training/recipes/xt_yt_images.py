@@ -17,7 +17,7 @@ RECIPE = Recipe(
         "residual": True,
     },
     exercise=SpoiltCines,
-    steps=3_000,
+    steps=1_500,
     learning_rate=4e-3,
     card=Card(
         task="artefact reduction",

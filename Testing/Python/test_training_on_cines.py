@@ -1,0 +1,109 @@
+"""What the networks for undersampled cines practise on."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("torchkbnufft")
+pytest.importorskip("safetensors")
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+from STEnhanceLib import networks  # noqa: E402
+from STEnhanceLib.training.exercises.moving_images import cine  # noqa: E402
+from STEnhanceLib.training.exercises.spoilt_cines import SpoiltCines, as_images  # noqa: E402
+from STEnhanceLib.training.exercises.undersampled_cines import (  # noqa: E402
+    CARTESIAN,
+    RADIAL,
+    UndersampledCines,
+    some_coils,
+    tuning_scan,
+)
+from STEnhanceLib.training.recipe import find_recipe  # noqa: E402
+from STEnhanceLib.training.stock import Stock, phantoms  # noqa: E402
+
+SMALL = {"blocks": 1, "steps": 1, "features": 4, "stages": 2, "convolutions": 1}
+
+
+@pytest.fixture(scope="module")
+def stock() -> Stock:
+    of_two = phantoms(0, 2)
+    return Stock(of_two[:1], of_two, [of_two[0][0, 6]], of_two[1], ("a phantom",))
+
+
+@pytest.mark.parametrize("frames", [9, 12, 20])
+def test_cines_have_as_many_frames_as_asked_for_and_move(stock, frames):
+    for seed in range(6):
+        images = cine(stock, np.random.default_rng(seed), frames, (48, 40))
+
+        assert images.shape == (frames, 48, 40)
+        assert torch.isfinite(images).all()
+        assert (images - images.mean(0)).abs().max() > 0
+
+
+def test_coils_add_up_to_one_everywhere():
+    maps = some_coils(np.random.default_rng(0), (48, 40))
+
+    assert torch.allclose(maps.abs().square().sum(0), torch.ones(48, 40), atol=1e-5)
+
+
+@pytest.mark.parametrize("acquisition", [CARTESIAN, RADIAL])
+class TestUndersampledCines:
+    def test_a_batch_depends_on_its_seed_alone(self, stock, acquisition):
+        first, again = (
+            UndersampledCines(stock, torch.device("cpu"), acquisition).batch(np.random.default_rng(5)) for _ in range(2)
+        )
+
+        assert torch.equal(first.samples, again.samples)
+        assert torch.equal(first.truth, again.truth)
+
+    def test_samples_are_those_of_the_truth_but_for_noise(self, stock, acquisition):
+        exercise = UndersampledCines(stock, torch.device("cpu"), acquisition)
+        scan = exercise.batch(np.random.default_rng(1))
+
+        off = (scan.operator.forward(scan.truth) - scan.samples).norm() / scan.samples.norm()
+
+        assert off < 0.5
+        assert 0.3 < scan.truth.abs().max() < 10
+
+    def test_a_network_gets_better_by_practice(self, stock, acquisition):
+        torch.manual_seed(0)
+        exercise = UndersampledCines(stock, torch.device("cpu"), acquisition)
+        network = networks.build("xt-yt-cascade", SMALL)
+        scan = exercise.batch(np.random.default_rng(3))
+        optimizer, mistakes = torch.optim.Adam(network.parameters(), 0.05), []
+        for _ in range(12):
+            optimizer.zero_grad()
+            mistake = exercise.loss(network, scan, 0.0, np.random.default_rng(0))
+            mistake.backward()
+            optimizer.step()
+            mistakes.append(mistake.item())
+
+        assert mistakes[-1] < 0.99 * mistakes[0]
+
+    def test_it_is_watched_on_the_tuning_patient_with_gridding_beside(self, stock, acquisition):
+        exercise = UndersampledCines(stock, torch.device("cpu"), acquisition)
+        with torch.no_grad():
+            scores = exercise.validate(networks.build("xt-yt-cascade", SMALL))
+
+        assert scores["psnr"] > scores["psnr_gridding"]
+
+
+class TestSpoiltCines:
+    def test_images_come_with_artefacts_and_truth_on_one_scale(self, stock):
+        spoilt = as_images(tuning_scan(stock.tuning, CARTESIAN, torch.device("cpu")))
+
+        assert spoilt.images.shape == spoilt.truth.shape == (1, *spoilt.truth.shape[1:])
+        assert 0.8 < float(spoilt.images.mean() / spoilt.truth.mean()) < 1.25
+        assert (spoilt.images - spoilt.truth).abs().mean() > 0.01
+
+    @pytest.mark.parametrize("recipe", ["xt-yt-images", "xt-yt-images-direct"])
+    def test_its_recipes_take_steps(self, stock, recipe):
+        exercise = SpoiltCines(stock, torch.device("cpu"))
+        configuration = {**find_recipe(recipe).configuration, "features": 4, "stages": 2, "convolutions": 1}
+        network = networks.build("xt-yt-unet", configuration)
+
+        exercise.loss(network, exercise.batch(np.random.default_rng(0)), 0.0, np.random.default_rng(0)).backward()
+
+        assert all(weight.grad.abs().max() > 0 for weight in network.parameters())
