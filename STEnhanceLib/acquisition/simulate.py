@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -61,8 +62,7 @@ ACQUISITIONS: dict[str, Acquisition] = {
 
 _CROP_PER_AXIS = {"s2": 1 / 2, "s4": 1 / 4, "k10": 0.10**0.5, "k6": 0.0625**0.5, "k4": 0.04**0.5, "st48": 1 / 4}
 _EVERY = {"t2": 2, "t4": 4, "st48": 8}
-_SPOKES = {"r13": 13, "r26": 26}
-_ACCELERATION = {"c4": 4, "c8": 8}
+_SPOKES_OR_ACCELERATION = re.compile(r"([rc])([1-9]\d?)")
 _RANDOM_ACCELERATION, _CENTRE_SHARE = {"h4": 4}, 0.08
 _RICIAN_PERCENT = {"n5": 5.0}
 
@@ -90,7 +90,7 @@ def simulate(
     Args:
         sequence: the good one; stays untouched. Float32 may be signed and stays so in s, k and z; n takes the magnitude
             of the noisy images; for r, c and h magnitude images get a simulated smooth phase.
-        acquisition: a key of `ACQUISITIONS`.
+        acquisition: a key of `ACQUISITIONS`, or r or c with another number, such as r20.
         seed: of noise, phase and random lines.
         end_systole_frame: for t6; if None, the frame that differs most from frame 0, and a note says so.
 
@@ -98,8 +98,11 @@ def simulate(
         STEnhanceError: no such acquisition, or the sequence has too few frames, slices or pixels for it, or torch is
             needed and missing.
     """
-    if acquisition not in ACQUISITIONS:
-        raise STEnhanceError(f"There is no acquisition {acquisition!r}; there are: {', '.join(ACQUISITIONS)}.")
+    if acquisition not in ACQUISITIONS and not spokes_or_acceleration(acquisition):
+        raise STEnhanceError(
+            f"There is no acquisition {acquisition!r}; there are: {', '.join(ACQUISITIONS)}, and r and c with any "
+            "other number up to 99."
+        )
     record: dict[str, object] = {"acquisition": acquisition, "seed": seed}
     kept = np.arange(len(sequence))
     kspace, result = None, sequence
@@ -119,7 +122,7 @@ def simulate(
         noisy = [np.abs(frame + complex_noise(frame.shape, std, random)) for frame in result.frames]
         result = dataclasses.replace(result, frames=np.stack(noisy))
         record |= {"noise_percent": percent, "noise_std": std}
-    elif acquisition in _SPOKES or acquisition in _ACCELERATION or acquisition in _RANDOM_ACCELERATION:
+    elif acquisition in _RANDOM_ACCELERATION or spokes_or_acceleration(acquisition):
         result, kspace = _undersampled(result, acquisition, seed)
         record |= {"coils": kspace.coils, "noise_percent": NOISE_PERCENT, "noise_std": kspace.noise_std}
     result = dataclasses.replace(
@@ -184,6 +187,12 @@ def _first_and_end_systole(sequence: ImageSequence, end_systole: int | None) -> 
     return dataclasses.replace(sequence.with_frames(kept), periodic=False, notes=notes), kept
 
 
+def spokes_or_acceleration(acquisition: str) -> tuple[str, int] | None:
+    """("r", spokes per frame) or ("c", acceleration); None for other acquisitions."""
+    found = _SPOKES_OR_ACCELERATION.fullmatch(acquisition)
+    return (found[1], int(found[2])) if found else None
+
+
 def _undersampled(sequence: ImageSequence, acquisition: str, seed: int) -> tuple[ImageSequence, KSpace]:
     """Radial or Cartesian samples, and the gridded or zero-filled magnitude images made from them."""
     try:
@@ -198,24 +207,24 @@ def _undersampled(sequence: ImageSequence, acquisition: str, seed: int) -> tuple
 
     (slices, rows, columns), frames = sequence.grid.shape, len(sequence)
     one_coil = np.ones((slices, 1, rows, columns), np.complex64)
-    random_lines = acquisition in _RANDOM_ACCELERATION
-    coils = torch.from_numpy(one_coil if random_lines else birdcage_sensitivities(sequence.grid, COILS))
+    kind, number = spokes_or_acceleration(acquisition) or ("h", _RANDOM_ACCELERATION[acquisition])
+    coils = torch.from_numpy(one_coil if kind == "h" else birdcage_sensitivities(sequence.grid, COILS))
     phase = 1 if np.iscomplexobj(sequence.frames) else smooth_phase(sequence.grid, seed)
     std = noise_std(sequence.frames, NOISE_PERCENT)
     if std == 0:
         raise STEnhanceError(f"{acquisition} was to be simulated from images that are 0; expected some signal.")
     mask = trajectory = None
-    if acquisition in _ACCELERATION or random_lines:
-        if random_lines:
+    if kind != "r":
+        if kind == "h":
             random = np.random.default_rng((seed, 3))
-            mask = cartesian.random_mask(frames, rows, _RANDOM_ACCELERATION[acquisition], _CENTRE_SHARE, random)
+            mask = cartesian.random_mask(frames, rows, number, _CENTRE_SHARE, random)
         else:
-            mask = cartesian.interleaved_mask(frames, rows, _ACCELERATION[acquisition])
+            mask = cartesian.interleaved_mask(frames, rows, number)
         operator = cartesian.CartesianOperator(torch.from_numpy(mask), coils[0])
         measured = mask[:, None, :, None]
     else:
         readout = READOUT_OVERSAMPLING * max(rows, columns)
-        trajectory = radial.golden_angle_trajectory(frames, _SPOKES[acquisition], readout)
+        trajectory = radial.golden_angle_trajectory(frames, number, readout)
         operator = radial.RadialOperator(torch.from_numpy(trajectory), coils[0])
         measured = True
     samples: np.ndarray | None = None

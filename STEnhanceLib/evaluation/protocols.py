@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from STEnhanceLib.acquisition.simulate import THICKNESS, Simulation, simulate
+from STEnhanceLib.acquisition.simulate import THICKNESS, Simulation, simulate, spokes_or_acceleration
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.methods import Task
 from STEnhanceLib.methods.output_times import as_text
@@ -79,10 +79,13 @@ def find_protocol(key: str) -> Protocol:
     Raises:
         STEnhanceError: there is none; the message lists what there is.
     """
-    try:
+    if key in PROTOCOLS:
         return PROTOCOLS[key]
-    except KeyError:
-        raise STEnhanceError(f"There is no protocol {key!r}; there are: {', '.join(PROTOCOLS)}.") from None
+    if spokes_or_acceleration(key):
+        return _with_coils(key)
+    raise STEnhanceError(
+        f"There is no protocol {key!r}; there are: {', '.join(PROTOCOLS)}, and r and c with any other number up to 99."
+    )
 
 
 def middle_slices(sequence: ImageSequence, count: int | None) -> ImageSequence:
@@ -177,6 +180,13 @@ _COILS = "{}, 8 simulated coils, simulated smooth phase, complex noise of 1 % of
 _RICIAN = "Magnitude of the images with complex white noise of 5 % of the intensity scale (seed 0); no coils simulated."
 _CYCLE = "Every {} frame kept, of what is taken as one full cardiac cycle; only the others are scored."
 
+
+def _with_coils(key: str) -> Protocol:
+    kind, number = spokes_or_acceleration(key)
+    scan = f"{number} golden-angle spokes per frame" if kind == "r" else f"kt-interleaved Cartesian lines, {number}×"
+    return Protocol(key, _AR, _COILS.format(scan), _same_grid, MIDDLE_SLICES_OF_COILS)
+
+
 PROTOCOLS: Mapping[str, Protocol] = {
     protocol.key: protocol
     for protocol in (
@@ -188,10 +198,7 @@ PROTOCOLS: Mapping[str, Protocol] = {
         Protocol(
             "z4", _SR, "Slices 4 times as thick (Gaussian profile) and as far apart; no noise simulated.", _finer_slices
         ),
-        Protocol("r13", _AR, _COILS.format("13 golden-angle spokes per frame"), _same_grid, MIDDLE_SLICES_OF_COILS),
-        Protocol("r26", _AR, _COILS.format("26 golden-angle spokes per frame"), _same_grid, MIDDLE_SLICES_OF_COILS),
-        Protocol("c4", _AR, _COILS.format("kt-interleaved Cartesian lines, 4×"), _same_grid, MIDDLE_SLICES_OF_COILS),
-        Protocol("c8", _AR, _COILS.format("kt-interleaved Cartesian lines, 8×"), _same_grid, MIDDLE_SLICES_OF_COILS),
+        *map(_with_coils, ("r13", "r26", "c4", "c8")),
         Protocol(
             "h4",
             _AR,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.evaluation.measured_run import SHORT_S
-from STEnhanceLib.evaluation.protocols import PROTOCOLS, Protocol
+from STEnhanceLib.evaluation.protocols import Protocol, find_protocol
 from STEnhanceLib.files.replace import replaced_when_complete
 
 NAN = float("nan")
@@ -81,7 +81,7 @@ def to_markdown(records: Iterable[Record]) -> str:
     """One table per protocol: every method on every case, their means, and what was simulated."""
     records = list(records)
     keys = dict.fromkeys(record.protocol for record in records)
-    tables = [_table(PROTOCOLS[key], [record for record in records if record.protocol == key]) for key in keys]
+    tables = [_table(find_protocol(key), [record for record in records if record.protocol == key]) for key in keys]
     return "\n\n".join([*tables, _FOOT]) + "\n"
 
 

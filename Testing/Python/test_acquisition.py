@@ -374,3 +374,22 @@ def test_image_acquisitions_work_without_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "r13 needs torch" in done.stdout
+
+
+@pytest.mark.parametrize(("key", "share"), [("c2", 1 / 2), ("c3", 1 / 3)])
+def test_lines_may_be_as_sparse_as_one_likes(beating_disc, key, share):
+    mask = simulate(beating_disc, key).kspace.mask
+
+    assert share < mask.mean() < share + 0.25  # the centre is measured on top
+
+
+def test_spokes_may_be_as_many_as_one_likes(beating_disc):
+    pytest.importorskip("torchkbnufft")
+
+    assert simulate(beating_disc, "r20").kspace.trajectory.shape[1] == 20
+
+
+@pytest.mark.parametrize("key", ["r0", "c", "r100", "x4"])
+def test_what_is_no_acquisition_is_refused_with_all_there_are(beating_disc, key):
+    with pytest.raises(STEnhanceError, match="there are: s2.*any other number"):
+        simulate(beating_disc, key)

@@ -273,3 +273,10 @@ def test_a_process_that_dies_is_an_error_and_not_the_end(square_disc):
     with pytest.raises(STEnhanceError, match="The process of demons died"):
         measured_run([(find_method("demons"), {"factor": 16})], larger, {})
     killer.join(timeout=5)
+
+
+def test_more_or_fewer_spokes_and_lines_are_protocols_too():
+    assert "20 golden-angle spokes" in find_protocol("r20").conditions
+    assert "lines, 10×" in find_protocol("c10").conditions
+    with pytest.raises(STEnhanceError, match="no protocol 'r0'"):
+        find_protocol("r0")
