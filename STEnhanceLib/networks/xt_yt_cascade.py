@@ -28,7 +28,7 @@ class XtYtCascade(nn.Module):
     Args:
         blocks: of network and data consistency.
         steps: of conjugate gradients, in each block and for the first guess.
-        features, stages, convolutions, fold: of every `XtYtUnet`.
+        features, stages, convolutions, fold, frequencies: of every `XtYtUnet`.
     """
 
     def __init__(
@@ -40,11 +40,13 @@ class XtYtCascade(nn.Module):
         stages: int = 3,
         convolutions: int = 2,
         fold: int = 2,
+        frequencies: bool = True,
     ):
         super().__init__()
         self.steps = steps
         self.networks = nn.ModuleList(
-            XtYtUnet(features=features, stages=stages, convolutions=convolutions, fold=fold) for _ in range(blocks)
+            XtYtUnet(features=features, stages=stages, convolutions=convolutions, fold=fold, frequencies=frequencies)
+            for _ in range(blocks)
         )
         self.log_strengths = nn.Parameter(torch.full((blocks,), -2.0))
 

@@ -54,6 +54,7 @@ class Recipe:
         start_from: name of a model whose fitting weights are taken over.
         card: what the model card says.
         choose: what of the stock the exercise gets, or more; by default all that is in the folder.
+        ships: its model comes with STEnhance; those of ablations do not.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Recipe:
     card: Card
     start_from: str | None = None
     choose: Callable[[Stock], Stock] = lambda stock: stock
+    ships: bool = True
 
 
 def all_recipes() -> Mapping[str, Recipe]:

@@ -107,3 +107,11 @@ class TestSpoiltCines:
         exercise.loss(network, exercise.batch(np.random.default_rng(0)), 0.0, np.random.default_rng(0)).backward()
 
         assert all(weight.grad.abs().max() > 0 for weight in network.parameters())
+
+
+def test_one_subject_means_one_cine_and_nothing_else(stock):
+    chosen = find_recipe("xt-yt-one-subject").choose(stock)
+
+    assert (len(chosen.cines), len(chosen.stills), len(chosen.phantoms)) == (1, 0, 0)
+    assert "1 cines and 0 still images of 1 patients" in chosen.words()
+    assert all(cine(chosen, np.random.default_rng(seed), 9, (48, 40)).any() for seed in range(10))

@@ -31,7 +31,7 @@ def cine(stock: Stock, rng: np.random.Generator, frames: int, shape_ji: tuple[in
         still = torch.from_numpy(stock.stills[rng.integers(len(stock.stills))])
         images = _in_periodic_motion(cut(still[None], _around(shape_ji), rng)[0], rng, frames)
     else:
-        several = stock.cines if stock.cines and kind < STILL + CINE else stock.phantoms
+        several = stock.cines if stock.cines and (kind < STILL + CINE or not stock.phantoms) else stock.phantoms
         whole = several[rng.integers(len(several))]
         moments = (int(rng.integers(len(whole))) + np.arange(frames)) % len(whole)
         images = cut(torch.from_numpy(whole[moments, rng.integers(whole.shape[1])]), _around(shape_ji), rng)
