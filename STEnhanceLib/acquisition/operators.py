@@ -8,6 +8,7 @@ from typing import Protocol
 import torch
 
 from STEnhanceLib.acquisition.kspace import KSpace
+from STEnhanceLib.errors import STEnhanceError
 
 IN_CACHE, ON_GPU = 2**19, 2**26  # complex numbers: 4 MB and 512 MB
 
@@ -58,15 +59,24 @@ def frames_at_once(coils: torch.Tensor, per_voxel: int = 1) -> int:
 
 
 def slice_operators(kspace: KSpace, device: str | torch.device) -> Iterator[tuple[Operator, torch.Tensor]]:
-    """For every slice in order: the operator of its acquisition, and its samples (T, C, …)."""
+    """For every slice in order: the operator of its acquisition, and its samples (T, C, …).
+
+    Raises:
+        STEnhanceError: the data are radial, and torchkbnufft is missing.
+    """
     from STEnhanceLib.acquisition.cartesian import CartesianOperator
 
     coils = torch.tensor(kspace.coil_sensitivities, device=device)
     if kspace.mask is not None:
         operator: Operator = CartesianOperator(torch.tensor(kspace.mask, device=device), coils[0])
     else:
-        from STEnhanceLib.acquisition.radial import RadialOperator  # torchkbnufft is needed for radial data only
-
+        try:
+            from STEnhanceLib.acquisition.radial import RadialOperator  # torchkbnufft is needed for radial data only
+        except ImportError as error:
+            raise STEnhanceError(
+                f"The k-space is radial, which needs {error.name}, not installed here; install with `pip install "
+                "torchkbnufft`."
+            ) from None
         density = None if kspace.density is None else torch.tensor(kspace.density, device=device)
         operator = RadialOperator(torch.tensor(kspace.trajectory, device=device), coils[0], density)
     for index, of_slice in enumerate(coils):

@@ -89,12 +89,12 @@ def unsupported_text(shares: Iterable[float]) -> str:
 def expected_result(method: Method, grid: Grid, parameters: Any) -> Grid:
     """Where and when the result would lie, found without any voxels and in milliseconds.
 
-    A method that works on k-space keeps the grid.
+    A method that works on k-space, or can, keeps the grid; whether its models are there depends on what it is given.
 
     Raises:
         STEnhanceError: the method refuses such a sequence, or a model of its is not there.
     """
-    if Need.KSPACE in method.needs:
+    if Need.KSPACE in method.takes:
         return grid
     blank = np.broadcast_to(np.float32(0), (len(grid), *grid.shape))
     sequence = ImageSequence(blank, grid.ijk_to_ras, grid.times_ms, grid.periodic)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 
 import numpy as np
 import pytest
+from learned import DESCRIPTION
+from untrained import UNTRAINED, random_network
 
+from STEnhanceLib import models
 from STEnhanceLib.acquisition.simulate import simulate
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.methods import find_method, parse_parameters
-from STEnhanceLib.methods.run import enhance_all
+from STEnhanceLib.methods.run import enhance_all, expected_result
 from STEnhanceLib.methods.xt_yt import CLOSED, NOT_CHECKED, NOT_CONSISTENT
 
 torch = pytest.importorskip("torch")
@@ -196,3 +200,29 @@ class TestMethod:
 
         assert np.array_equal(before[0], acquired.sequence.frames)
         assert np.array_equal(before[1], acquired.kspace.samples)
+
+    def test_a_model_of_your_own_for_k_space_is_planned_and_taken(self, acquired, untrained, tmp_path, monkeypatch):
+        """The plan is made before the measurement is read, so it cannot know which kind of network is wanted."""
+        description = {**DESCRIPTION, "task": "artefact reduction"}
+        models.save(
+            tmp_path / "mine", random_network("xt-yt-cartesian"), "mine", *UNTRAINED["xt-yt-cartesian"], description
+        )
+        monkeypatch.setenv(models.VARIABLE, str(tmp_path))
+
+        planned = expected_result(XT_YT, acquired.sequence.grid, parse_parameters(XT_YT, {"model": "mine"}))
+
+        assert planned.shape == acquired.sequence.grid.shape
+        assert (
+            enhanced(acquired.sequence, acquired.kspace, model="mine").attributes["STEnhance.Model"].startswith("mine ")
+        )
+
+    def test_spokes_without_the_package_for_them_are_refused_in_one_sentence(
+        self, beating_disc, untrained, monkeypatch
+    ):
+        pytest.importorskip("torchkbnufft")
+        acquired = simulate(beating_disc, "r26")
+        monkeypatch.delitem(sys.modules, "STEnhanceLib.acquisition.radial")
+        monkeypatch.setitem(sys.modules, "torchkbnufft", None)  # importing it now fails as if it were absent
+
+        with pytest.raises(STEnhanceError, match=r"^The k-space is radial, which needs torchkbnufft, [^.]*\.$"):
+            enhanced(acquired.sequence, acquired.kspace)
