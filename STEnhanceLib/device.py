@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 VARIABLE = "STENHANCE_DEVICE"
 CHOICES = ("automatic", "cpu", "cuda")
+WITH_BFLOAT16 = 8  # compute capability from which GPUs multiply it; older ones emulate it slowly or refuse
 
 
 def choose(device: str) -> None:
@@ -38,10 +39,13 @@ def chosen() -> str:
 
 
 def half_precision_pays(device: str | torch.device) -> bool:
-    """bfloat16 for the convolutions: on GPUs, and on processors that multiply it in hardware."""
+    """bfloat16 for the convolutions: on GPUs and processors that multiply it in hardware."""
     import torch
 
-    return str(device).startswith("cuda") or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    if str(device).startswith("cuda"):
+        return torch.cuda.get_device_capability(device)[0] >= WITH_BFLOAT16
+    # Builds without oneDNN, as those for Apple's processors, do not know the question.
+    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 def half_precision() -> torch.autocast:
