@@ -104,8 +104,10 @@ def _frames(
     def high(t: int) -> np.ndarray:
         return filtered(measured[t], weight)
 
+    closed = periodic and len(measured) > 2  # else a frame would be its own neighbour, or have the same one twice
+
     def neighbour(t: int) -> np.ndarray | None:
-        return high(t % len(measured)) if periodic or 0 <= t < len(measured) else None
+        return high(t % len(measured)) if closed or 0 <= t < len(measured) else None
 
     for t, frame in enumerate(measured):
         noise_found = find_noise(high(t), neighbour(t - 1), neighbour(t + 1))

@@ -128,6 +128,15 @@ def test_neighbours_in_time_help_and_the_cycle_closes(beating_disc, denoiser):
     assert psnr(closed.frames, beating_disc.frames) > psnr(alone, beating_disc.frames)
 
 
+@by_each
+def test_in_a_cycle_of_one_or_two_frames_none_counts_twice(beating_disc, denoiser):
+    noisy = with_rician_noise(beating_disc, 4)
+    for count in (1, 2):
+        few = noisy.with_frames(range(count))
+        closed, open_ended = (denoise(replace(few, periodic=p), denoiser=denoiser).frames for p in (True, False))
+        assert np.array_equal(closed, open_ended)
+
+
 def test_nothing_is_claimed_about_the_measurement(beating_disc):
     method = find_method("frequency-split")
     enhancement = enhance(method, beating_disc, parse_parameters(method, {}))
