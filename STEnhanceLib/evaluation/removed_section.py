@@ -25,9 +25,11 @@ def removed_part(comparison: Comparison, k: int, line: tuple[int, slice]) -> str
 
     Args:
         k: slice of the pictures.
-        line: column and rows of the line, in voxels of the input.
+        line: column and rows of the line, in voxels of the pictures; empty also where these are not those of the input.
     """
     before, reference = comparison.before, comparison.reference
+    if comparison.display.grid.shape != before.grid.shape:
+        return ""
     named = zip(comparison.labels, comparison.results, strict=True)
     results = {n: (label, r) for n, (label, r) in enumerate(named, start=1) if on_one_grid(before.grid, r.grid)}
     found = frequencies(before.grid)

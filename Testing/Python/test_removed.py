@@ -106,6 +106,16 @@ def test_the_page_leaves_it_out_where_there_is_nothing_to_subtract(tmp_path, str
     assert "What was removed" not in page_of(tmp_path, Comparison("Sharper", coarse, [cleaned]))
 
 
+def test_the_page_leaves_it_out_where_the_pictures_have_other_voxels(tmp_path, streaky, cleaned):
+    """The line through the pictures would lie elsewhere in the input."""
+    grid = streaky.grid.resampled((3, 80, 96))
+    finer = replace(
+        cleaned, frames=cleaned.frames.repeat(2, -1).repeat(2, -2), ijk_to_ras=grid.ijk_to_ras, name="finer"
+    )
+    assert "What was removed" in page_of(tmp_path / "same", Comparison("Both", streaky, [cleaned, finer]))
+    assert "What was removed" not in page_of(tmp_path / "finer", Comparison("Both", streaky, [finer, cleaned]))
+
+
 def test_a_map_of_unsupported_fractions_is_shown_frame_by_frame_below_its_result(tmp_path, streaky, cleaned):
     shares = np.zeros_like(cleaned.frames)
     shares[:, :, 20:30] = 0.5
