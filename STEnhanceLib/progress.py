@@ -83,6 +83,11 @@ def tell(text: str, share: float = 0.0) -> None:
         listener(", ".join(words), at.first + at.width * share)
 
 
+def tell_block(done: int, total: int) -> None:
+    """Say that so many blocks of a network are done."""
+    tell(f"block {done} of {total}", done / total)
+
+
 @contextlib.contextmanager
 def _set(variable: ContextVar, value) -> Iterator[None]:
     token = variable.set(value)

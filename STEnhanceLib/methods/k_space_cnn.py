@@ -59,15 +59,11 @@ def enhance(sequence: ImageSequence, parameters: KSpaceCnnParameters, kspace: KS
 
         scale = learned.brightness(operator.adjoint(samples).cpu().numpy())
         around = neighbours(len(samples), sequence.periodic).to(samples.device)
-        return models.load(model, device.chosen())(operator, samples / scale, around, _tell) * scale
+        return models.load(model, device.chosen())(operator, samples / scale, around, progress.tell_block) * scale
 
     return iterative.enhancement(
         sequence, kspace, of_slice, models=(model,), notes=(NOTES[parameters.form],), support=parameters.support
     )
-
-
-def _tell(done: int, total: int) -> None:
-    progress.tell(f"block {done} of {total}", done / total)
 
 
 METHOD = Method(

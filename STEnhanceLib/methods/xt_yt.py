@@ -66,7 +66,7 @@ def enhance(sequence: ImageSequence, parameters: XtYtParameters, kspace: KSpace 
         scale = learned.brightness(operator.time_average(samples).cpu().numpy())
         with device.half_precision():
             return scale * models.load(model, device.chosen())(
-                operator, samples / scale, parameters.data_consistency, _tell_block
+                operator, samples / scale, parameters.data_consistency, progress.tell_block
             )
 
     return iterative.enhancement(sequence, kspace, of_slice, models=(model,), notes=notes, support=parameters.support)
@@ -97,10 +97,6 @@ def _cleaned(sequence: ImageSequence, model: str) -> Iterator[EnhancedFrame]:
             slices.append(cleaned.float().cpu().numpy() * np.float32(scale))
     for frame in zip(*slices, strict=True):
         yield EnhancedFrame(np.stack(frame), float("nan"))
-
-
-def _tell_block(done: int, total: int) -> None:
-    progress.tell(f"block {done} of {total}", done / total)
 
 
 METHOD = Method(
