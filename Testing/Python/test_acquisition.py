@@ -391,5 +391,5 @@ def test_spokes_may_be_as_many_as_one_likes(beating_disc):
 
 @pytest.mark.parametrize("key", ["r0", "c", "r100", "x4"])
 def test_what_is_no_acquisition_is_refused_with_all_there_are(beating_disc, key):
-    with pytest.raises(STEnhanceError, match="there are: s2.*any other number"):
+    with pytest.raises(STEnhanceError, match=r"there are: s2.*any other number"):
         simulate(beating_disc, key)
