@@ -34,6 +34,13 @@ def ssim(result: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
     return similarity.mean()
 
 
+def total_variation(volume: torch.Tensor) -> torch.Tensor:
+    """Mean absolute difference of neighbours along each of the last three axes, summed; axes of one voxel count 0."""
+    return sum(
+        volume.diff(dim=axis).abs().mean() if volume.shape[axis] > 1 else volume.new_zeros(()) for axis in (-3, -2, -1)
+    )
+
+
 def psnr(result: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
     """In dB, with a range of 1."""
     return -10 * torch.log10(functional.mse_loss(result, truth))

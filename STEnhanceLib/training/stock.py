@@ -36,6 +36,7 @@ class Stock:
         stills: (J, I) float32 each.
         tuning: the cine kept aside to watch training, (T, K, J, I); None where the folder has none.
         patients: who trains, for the model card.
+        movements: (T, K, J, I) float32 each, painted ones that are no cycle, such as a knee that bends.
         brains: more stills, (J, I) float32 each, by the name of the brain that they are slices of, see `brains`.
     """
 
@@ -44,6 +45,7 @@ class Stock:
     stills: Sequence[np.ndarray]
     tuning: np.ndarray | None
     patients: tuple[str, ...]
+    movements: Sequence[np.ndarray] = ()
     brains: Mapping[str, Sequence[np.ndarray]] = field(default_factory=dict)
 
     def words(self) -> str:
@@ -55,6 +57,8 @@ class Stock:
             )
         if self.phantoms:
             parts.append(f"{len(self.phantoms)} phantoms of our own")
+        if self.movements:
+            parts.append(f"{len(self.movements)} phantoms of large motion")
         parts += [f"{len(slices)} slices of {name}" for name, slices in self.brains.items()]
         return ", ".join(parts)
 

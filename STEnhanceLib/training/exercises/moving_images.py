@@ -29,7 +29,8 @@ def cine(stock: Stock, rng: np.random.Generator, frames: int, shape_ji: tuple[in
     kind = rng.random()
     if stock.stills and (kind < STILL or not stock.cines):
         still = torch.from_numpy(stock.stills[rng.integers(len(stock.stills))])
-        images = _in_periodic_motion(cut(still[None], _around(shape_ji), rng)[0], rng, frames)
+        phases = np.arange(frames) / frames
+        images = in_periodic_motion(cut(still[None], _around(shape_ji), rng), rng, phases)[:, 0]
     else:
         several = stock.cines if stock.cines and (kind < STILL + CINE or not stock.phantoms) else stock.phantoms
         whole = several[rng.integers(len(several))]
@@ -45,10 +46,13 @@ def _around(shape_ji: tuple[int, int]) -> tuple[int, int]:
     return side, side
 
 
-def _in_periodic_motion(image: torch.Tensor, rng: np.random.Generator, frames: int) -> torch.Tensor:
-    """A few smooth displacements that come and go with the harmonics of the cycle."""
-    turn = 2 * np.pi * (np.arange(frames) / frames + rng.random())
+def in_periodic_motion(images: torch.Tensor, rng: np.random.Generator, phases: np.ndarray) -> torch.Tensor:
+    """(T, K, J, I): (K, J, I) images together at T phases of a cycle, counted from a random one in turns.
+
+    A few smooth displacements come and go with the harmonics of the cycle.
+    """
+    turn = 2 * np.pi * (phases + rng.random())
     curves = np.stack([np.sin(n * turn + rng.uniform(0, 2 * np.pi)) / n for n in range(1, HARMONICS + 1)])
-    fields = elastic(rng, HARMONICS, image.shape, MOTION)
+    fields = elastic(rng, HARMONICS, images.shape[1:], MOTION)
     by = torch.einsum("nt,ncji->tcji", torch.from_numpy(curves.astype(np.float32)), fields)
-    return warp_sharp(image.expand(frames, 1, *image.shape), by)[:, 0]
+    return warp_sharp(images.expand(len(phases), *images.shape), by)

@@ -23,7 +23,7 @@ CARTESIAN, RADIAL = "cartesian", "radial"
 # Along the lines everything is measured, so there a strip is enough.
 WINDOWS = {CARTESIAN: ((96, 40), (112, 32), (128, 32), (160, 24)), RADIAL: ((64, 64), (80, 64), (64, 80))}
 SPOKES = (3, 4, 5, 7)  # 13 for 256 pixels are 3 or 4 for 64 to 80
-FRAMES = (12, 16, 20)  # of radial cines, whose operators are kept
+FRAMES = (12, 16)  # of radial cines, whose operators are kept
 TUNING_WINDOW = 128
 
 

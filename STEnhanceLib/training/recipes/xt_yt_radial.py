@@ -11,7 +11,7 @@ RECIPE = replace(
     name="xt-yt-radial",
     title="xt/yt U-Net for radial spokes",
     exercise=partial(UndersampledCines, acquisition=RADIAL),
-    steps=3_000,
+    steps=1_400,
     card=replace(
         xt_yt_cartesian.RECIPE.card,
         intended_use="Research: golden-angle radial cines of 13 spokes or more per frame for 256 pixels.",
