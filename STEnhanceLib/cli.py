@@ -218,7 +218,8 @@ def _enhance(options: argparse.Namespace) -> None:
         "kspace": KSpace.load(options.kspace) if options.kspace else None,
     }
     if options.removed:
-        removed.check_grid(sequence.grid, expected_result(method, sequence.grid, parameters))
+        planned = expected_result(method, sequence.grid, parameters, has_kspace=options.kspace is not None)
+        removed.check_grid(sequence.grid, planned)
     fractions = []
     keep = fractions.append if options.report else lambda _fraction: None
     with terminal.frame_progress(method.title) as on_frame:

@@ -86,15 +86,18 @@ def unsupported_text(shares: Iterable[float]) -> str:
     return " ".join(f"{share:.4g}" for share in shares)
 
 
-def expected_result(method: Method, grid: Grid, parameters: Any) -> Grid:
+def expected_result(method: Method, grid: Grid, parameters: Any, has_kspace: bool = False) -> Grid:
     """Where and when the result would lie, found without any voxels and in milliseconds.
 
-    A method that works on k-space, or can, keeps the grid; whether its models are there depends on what it is given.
+    A method that works on k-space keeps the grid.
+
+    Args:
+        has_kspace: the method will be given k-space if it takes it.
 
     Raises:
         STEnhanceError: the method refuses such a sequence, or a model of its is not there.
     """
-    if Need.KSPACE in method.takes:
+    if Need.KSPACE in (method.takes if has_kspace else method.needs):
         return grid
     blank = np.broadcast_to(np.float32(0), (len(grid), *grid.shape))
     sequence = ImageSequence(blank, grid.ijk_to_ras, grid.times_ms, grid.periodic)

@@ -303,8 +303,8 @@ class EnhancePanel(VTKObservationMixin):
         else:
             try:
                 method_parameters = parse_parameters(self.method, self._form.settings())
-                result = expected_result(self.method, self._source, method_parameters)
-                self._kspace_path()
+                has_kspace = self._kspace_path() is not None
+                result = expected_result(self.method, self._source, method_parameters, has_kspace)
             except STEnhanceError as error:
                 problem = str(error)
         self.ui.memoryLabel.text = words.memory(self._source, result, free_memory()) if result else "–"

@@ -202,16 +202,17 @@ class TestMethod:
         assert np.array_equal(before[1], acquired.kspace.samples)
 
     def test_a_model_of_your_own_for_k_space_is_planned_and_taken(self, acquired, untrained, tmp_path, monkeypatch):
-        """The plan is made before the measurement is read, so it cannot know which kind of network is wanted."""
         description = {**DESCRIPTION, "task": "artefact reduction"}
         models.save(
             tmp_path / "mine", random_network("xt-yt-cartesian"), "mine", *UNTRAINED["xt-yt-cartesian"], description
         )
         monkeypatch.setenv(models.VARIABLE, str(tmp_path))
 
-        planned = expected_result(XT_YT, acquired.sequence.grid, parse_parameters(XT_YT, {"model": "mine"}))
+        grid, parameters = acquired.sequence.grid, parse_parameters(XT_YT, {"model": "mine"})
 
-        assert planned.shape == acquired.sequence.grid.shape
+        assert expected_result(XT_YT, grid, parameters, has_kspace=True) is grid
+        with pytest.raises(STEnhanceError, match="expected 'xt-yt-unet'"):
+            expected_result(XT_YT, grid, parameters)
         assert (
             enhanced(acquired.sequence, acquired.kspace, model="mine").attributes["STEnhance.Model"].startswith("mine ")
         )
@@ -226,3 +227,11 @@ class TestMethod:
 
         with pytest.raises(STEnhanceError, match=r"^The k-space is radial, which needs torchkbnufft, [^.]*\.$"):
             enhanced(acquired.sequence, acquired.kspace)
+
+    def test_spokes_without_their_package_are_refused_with_the_way_out(self, beating_disc, untrained, monkeypatch):
+        pytest.importorskip("torchkbnufft")
+        acquired = simulate(beating_disc, "r26")
+        monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+
+        with pytest.raises(STEnhanceError, match=r"torchkbnufft.*form=2020"):
+            XT_YT.enhance(acquired.sequence, XT_YT.parameters(), acquired.kspace)
