@@ -36,8 +36,8 @@ class Stock:
         stills: (J, I) float32 each.
         tuning: the cine kept aside to watch training, (T, K, J, I); None where the folder has none.
         patients: who trains, for the model card.
-        movements: (T, K, J, I) float32 each, painted ones that are no cycle, such as a knee that bends.
         brains: more stills, (J, I) float32 each, by the name of the brain that they are slices of, see `brains`.
+        movements: (T, K, J, I) float32 each, painted ones that are no cycle, such as a knee that bends.
     """
 
     cines: Sequence[np.ndarray]
@@ -45,8 +45,8 @@ class Stock:
     stills: Sequence[np.ndarray]
     tuning: np.ndarray | None
     patients: tuple[str, ...]
-    movements: Sequence[np.ndarray] = ()
     brains: Mapping[str, Sequence[np.ndarray]] = field(default_factory=dict)
+    movements: Sequence[np.ndarray] = ()
 
     def words(self) -> str:
         """What there is to learn from, for the model card."""
