@@ -16,6 +16,7 @@ from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.sequence import Grid
 
 FORMAT = "STEnhance k-space 1"
+HALF_A_CYCLE = 0.5  # where trajectories in cycles per pixel end
 ISMRMRD_SUFFIXES = (".h5", ".hdf5", ".mrd")
 
 
@@ -44,7 +45,7 @@ class KSpace:
     Raises:
         STEnhanceError: shapes that do not belong together, samples that are NaN or infinite, a frame in which nothing
             was measured of a slice, a mask without the centre of k-space, samples where the mask says that there are
-            none, a density that is not positive.
+            none, a trajectory in other units, a density that is not positive.
     """
 
     samples: np.ndarray
@@ -68,11 +69,8 @@ class KSpace:
             self._check_density()
         if self.mask is not None:
             self._check_mask()
-        elif np.abs(self.trajectory).max() > np.pi + 1e-4:
-            raise STEnhanceError(
-                f"The trajectory reaches {np.abs(self.trajectory).max():.4g} radians per pixel; expected −π … π. "
-                "Multiply cycles per pixel by 2π."
-            )
+        else:
+            self._check_trajectory()
         for frame, samples in enumerate(self.samples):
             for index, of_slice in enumerate(samples):
                 if not of_slice.any():
@@ -262,6 +260,21 @@ class KSpace:
             raise STEnhanceError(
                 f"The density of k-space goes down to {self.density.min():.4g}; expected areas above 0. Give those in "
                 "the centre their shares of the innermost disc."
+            )
+
+    def _check_trajectory(self) -> None:
+        if self.trajectory.shape[2] < 2:
+            raise STEnhanceError("The spokes of k-space have 1 sample each; expected at least 2 along the readout.")
+        reach = float(np.abs(self.trajectory).max())
+        if reach > np.pi + 1e-4:
+            raise STEnhanceError(
+                f"The trajectory reaches {reach:.4g} radians per pixel; expected −π … π. Divide "
+                "cycles per field of view by the matrix and multiply them by 2π."
+            )
+        if reach <= HALF_A_CYCLE + 1e-4:
+            raise STEnhanceError(
+                f"The trajectory reaches {reach:.4g} radians per pixel, a sixth of k-space or less; expected up to π. "
+                "Multiply cycles per pixel by 2π, or give images of fewer and larger pixels."
             )
 
     def _check_mask(self) -> None:
