@@ -8,7 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from learned import DESCRIPTION
+from untrained import UNTRAINED, random_network
 
+from STEnhanceLib import models
 from STEnhanceLib.acquisition.kspace import KSpace
 from STEnhanceLib.acquisition.simulate import simulate
 from STEnhanceLib.jobs import Worker
@@ -96,6 +99,19 @@ def test_an_explicit_choice_stays_whatever_the_input(host, panel, kspace_path, m
     assert not panel.ui.applyButton.enabled and "choose its k-space file" in panel.ui.statusLabel.text
     panel.parameters.inputNode = scene.add_sequence(dataclasses.replace(measured.sequence, name="another"))
     assert panel.method.key == "temporal-tv"
+
+
+def test_a_model_of_your_own_is_taken_by_the_form_that_suits_it(panel, kspace_path, tmp_path, monkeypatch):
+    """With a measurement xt-yt is another network than without."""
+    pytest.importorskip("safetensors")
+    network, description = random_network("xt-yt-cartesian"), {**DESCRIPTION, "task": "artefact reduction"}
+    models.save(tmp_path / "mine", network, "mine", *UNTRAINED["xt-yt-cartesian"], description)
+    monkeypatch.setenv(models.VARIABLE, str(tmp_path))
+    panel.choose("xt-yt")
+    panel._form._fields["model"].write("mine")
+    assert not panel.ui.applyButton.enabled and "xt-yt-unet" in panel.ui.statusLabel.text
+    panel.ui.kspaceSelector.currentPath = str(kspace_path)
+    assert panel.ui.applyButton.enabled, panel.ui.statusLabel.text
 
 
 def test_picking_what_was_suggested_is_a_choice_too(panel, kspace_path):
