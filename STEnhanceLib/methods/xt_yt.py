@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,7 +10,6 @@ import numpy as np
 
 from STEnhanceLib import device, models, progress
 from STEnhanceLib.acquisition.kspace import KSpace
-from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.methods import iterative, learned
 from STEnhanceLib.methods.declaration import EnhancedFrame, Enhancement, Method, Need, Task, parameter
 from STEnhanceLib.sequence import ImageSequence
@@ -60,11 +58,6 @@ def enhance(sequence: ImageSequence, parameters: XtYtParameters, kspace: KSpace 
     if kspace is None or parameters.form == IMAGES_ONLY:
         return _of_images(sequence, parameters, notes)
     shipped = CARTESIAN if kspace.mask is not None else RADIAL
-    if shipped == RADIAL and not importlib.util.find_spec("torchkbnufft"):
-        raise STEnhanceError(
-            "The k-space is radial, and torchkbnufft, which xt-yt needs for spokes, is not installed here; install it "
-            "with `pip install torchkbnufft`, or choose form=2020, which uses the images alone."
-        )
     model = learned.chosen_model(parameters.model, shipped, CASCADE, Task.ARTEFACT_REDUCTION)
     if not parameters.data_consistency:
         notes.append(NOT_CONSISTENT)

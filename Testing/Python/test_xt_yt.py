@@ -227,11 +227,3 @@ class TestMethod:
 
         with pytest.raises(STEnhanceError, match=r"^The k-space is radial, which needs torchkbnufft, [^.]*\.$"):
             enhanced(acquired.sequence, acquired.kspace)
-
-    def test_spokes_without_their_package_are_refused_with_the_way_out(self, beating_disc, untrained, monkeypatch):
-        pytest.importorskip("torchkbnufft")
-        acquired = simulate(beating_disc, "r26")
-        monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-
-        with pytest.raises(STEnhanceError, match=r"torchkbnufft.*form=2020"):
-            XT_YT.enhance(acquired.sequence, XT_YT.parameters(), acquired.kspace)
