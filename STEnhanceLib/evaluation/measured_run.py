@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +23,7 @@ from STEnhanceLib.sequence import Grid, ImageSequence
 Step = tuple[Method, Mapping[str, Any]]  # a method, and its settings
 
 SHORT_S = 20.0  # runs below are repeated warm; loading of weights and warming up matter little above
+OF_NETWORKS = ("torch", "safetensors")
 COUNTED_FRAMES = 3  # so that each has the two neighbours that a method may look at
 
 
@@ -113,7 +115,7 @@ def timed(
 
 def gflop_per_frame(steps: Sequence[Step], samples: Sequence[ImageSequence], inputs: Mapping[str, Any]) -> float:
     """See `MeasuredRun`; counted on the first of `samples` that the methods do not refuse."""
-    if not any("torch" in method.requires for method, _ in steps):
+    if not any("torch" in _computes_with(method) for method, _ in steps):
         return float("nan")
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -133,9 +135,15 @@ def _measure_and_pack(steps: Sequence[Step], sequence: ImageSequence, inputs: Ma
 
 
 def _call(function: Callable, steps: Sequence[Step], packed, inputs):
-    for package in {name for method, _ in steps for name in method.requires if not method.missing_packages()}:
+    for package in {name for method, _ in steps for name in _computes_with(method) if not method.missing_packages()}:
         importlib.import_module(package)
     return function(steps, _unpack(packed), {name: _unpack(given) for name, given in inputs.items()})
+
+
+def _computes_with(method: Method) -> list[str]:
+    """The packages that it requires, and those of a network that it takes only where they are installed."""
+    optional = [name for name in OF_NETWORKS if importlib.util.find_spec(name)] if method.models else []
+    return [*method.requires, *optional]
 
 
 class _Packed(NamedTuple):

@@ -138,4 +138,5 @@ METHOD = Method(
     "denoising in high-frequency domain. Neuroradiology 2021; 63:63-71; with denoisers of our own.",
     models=(MODEL,),
     rank=30,
+    preview_frames=3,
 )

@@ -35,6 +35,13 @@ def test_without_torch_there_is_no_arithmetic_to_count(beating_disc):
     assert np.isnan(measure([(find_method("zero-fill"), {})], beating_disc, {}).gflop_per_frame)
 
 
+def test_the_arithmetic_of_a_network_that_is_optional_is_counted_where_it_was_taken(beating_disc, untrained):
+    pytest.importorskip("safetensors")
+    method = find_method("frequency-split")
+    assert measure([(method, {"denoiser": "network"})], beating_disc, {}).gflop_per_frame > 0
+    assert np.isnan(measure([(method, {"denoiser": "classical"})], beating_disc, {}).gflop_per_frame)
+
+
 def test_loading_shows_in_the_first_run_and_not_in_the_seconds_per_frame(counted, beating_disc):
     run = measure([(counted, {})], beating_disc, {})
     assert run.first_frame_ms >= 1000 * (LOADING_S + FRAME_S)

@@ -137,6 +137,13 @@ def test_in_a_cycle_of_one_or_two_frames_none_counts_twice(beating_disc, denoise
         assert np.array_equal(closed, open_ended)
 
 
+def test_a_preview_gets_the_frames_that_its_result_depends_on(beating_disc):
+    noisy = with_rician_noise(beating_disc, 4)
+    few = noisy.with_frames(range(2, 2 + find_method("frequency-split").preview_frames))
+    whole, middle = (denoise(one, denoiser="classical", noise_level=4).frames for one in (noisy, few))
+    assert np.array_equal(middle[1], whole[3])
+
+
 def test_nothing_is_claimed_about_the_measurement(beating_disc):
     method = find_method("frequency-split")
     enhancement = enhance(method, beating_disc, parse_parameters(method, {}))
