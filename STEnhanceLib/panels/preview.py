@@ -149,10 +149,19 @@ def _shown_slice(volume, grid: Grid) -> int:
         if view is None or composite.GetBackgroundVolumeID() != volume.GetID():
             continue
         plane = slicer.util.arrayFromVTKMatrix(view.GetSliceToRAS())
-        k = (to_ijk @ plane[:, 3])[2]
-        if abs(plane[:3, 2] @ across) > IN_PLANE and -0.5 <= k < grid.shape[0] - 0.5:
+        centre, above = (_untransformed(volume, point) for point in (plane[:3, 3], plane[:3, 3] + plane[:3, 2]))
+        k = (to_ijk @ [*centre, 1])[2]
+        normal = (above - centre) / np.linalg.norm(above - centre)
+        if abs(normal @ across) > IN_PLANE and -0.5 <= k < grid.shape[0] - 0.5:
             return int(np.rint(k))
     return middle
+
+
+def _untransformed(volume, point: np.ndarray) -> np.ndarray:
+    """A place in the views, as (3,) RAS of the volume before the transform that it may be under."""
+    local = [0.0, 0.0, 0.0]
+    volume.TransformPointFromWorld(point.tolist(), local)
+    return np.array(local)
 
 
 def _frames_for_preview(sequence: ImageSequence, shown: int, method: Method) -> tuple[np.ndarray, float]:

@@ -192,6 +192,15 @@ def test_a_preview_is_of_the_slice_on_screen(host, panel, kspace_path, measured)
         expected = measured.sequence.frames[0, k]
         np.testing.assert_allclose(found[0], expected, atol=1e-3 * expected.max())
         assert f"Preview of slice {k + 1}" in panel.ui.statusLabel.text
+    moved = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    matrix = np.eye(4)
+    matrix[:3, 3] = measured.sequence.ijk_to_ras[:3, 2]  # by one slice
+    moved.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(matrix))
+    browser.GetProxyNode(node).SetAndObserveTransformNodeID(moved.GetID())
+    view.JumpSlice(*(measured.sequence.ijk_to_ras @ [32, 32, 1, 1])[:3])
+    panel.show_preview()
+    assert panel.preview.slice_number == 1, "where the transform has put it"
+    browser.GetProxyNode(node).SetAndObserveTransformNodeID(None)
     host.grab(panel.widget, REPOSITORY / "Testing" / "output" / "kspace_panel.png")
     host.grab_slice_views(REPOSITORY / "Testing" / "output" / "kspace_preview.png")
 
