@@ -20,6 +20,8 @@ NETWORKS = {
     "xt-yt-unet": "xt_yt_unet:XtYtUnet",
     "xt-yt-cascade": "xt_yt_cascade:XtYtCascade",
     "band-denoiser": "band_denoiser:BandDenoiser",
+    "diffusion-transformer": "diffusion_transformer:DiffusionTransformer",
+    "tri-mamba": "tri_mamba:TriMamba",
 }
 
 
