@@ -14,7 +14,7 @@ RECIPE = Recipe(
     configuration={"features": 48, "blocks": 4},
     exercise=functools.partial(UndersampledSlices, published=True),
     choose=brains.alone,
-    steps=1_500,
+    steps=700,
     learning_rate=2e-3,
     card=Card(
         task="artefact reduction",
