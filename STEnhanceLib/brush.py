@@ -1,7 +1,8 @@
-"""Soft-edged shapes, painted over one another into an image: what the phantom is made of."""
+"""Soft-edged shapes, painted over one another into an image: what the phantoms are made of."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
@@ -35,6 +36,16 @@ class Brush:
         """Paint an elliptic cylinder whose centre moves along x by `drift` mm per mm of z."""
         spot = self.near(x, y, half_width, half_height, drift)
         spot(signal, ellipse_depth(spot.x - drift * spot.z, spot.y, x, y, half_width, half_height))
+
+    def stroke(self, signal: float, points: Sequence[tuple[float, float]], radius: float, end_radius: float = 0):
+        """Paint a line through points (x, y), as thick as two radii, or tapering towards the end."""
+        (from_x, from_y), *others = points
+        radii = np.linspace(radius, end_radius or radius, len(points))
+        for (to_x, to_y), thick, thin in zip(others, radii, radii[1:], strict=False):
+            half_width, half_height = abs(to_x - from_x) / 2 + thick, abs(to_y - from_y) / 2 + thick
+            part = self.near((from_x + to_x) / 2, (from_y + to_y) / 2, half_width, half_height)
+            part(signal, line_depth(part.x, part.y, (from_x, from_y), (to_x, to_y), thick, thin))
+            from_x, from_y = to_x, to_y
 
     def within(self, limit_mm: np.ndarray) -> Brush:
         """A brush that paints only below a surface."""
@@ -79,6 +90,15 @@ class Brush:
 
 def _cut(part: np.ndarray, window: list[slice]) -> np.ndarray:
     return part[tuple(slice(None) if size == 1 else cut for size, cut in zip(part.shape, window, strict=True))]
+
+
+def line_depth(x, y, start: tuple[float, float], end: tuple[float, float], radius, end_radius):  # noqa: PLR0917
+    """Depth in mm below the surface of a line with round ends, from one radius to another."""
+    along_x, along_y = end[0] - start[0], end[1] - start[1]
+    share = ((x - start[0]) * along_x + (y - start[1]) * along_y) / max(along_x**2 + along_y**2, 1e-6)
+    share = np.clip(share, 0, 1)
+    off_x, off_y = x - start[0] - share * along_x, y - start[1] - share * along_y
+    return radius + share * (end_radius - radius) - np.sqrt(off_x**2 + off_y**2)
 
 
 def ellipse_depth(x, y, centre_x, centre_y, half_width, half_height):  # noqa: PLR0917

@@ -93,9 +93,10 @@ def _parser() -> argparse.ArgumentParser:  # noqa: PLR0915  (one statement per o
     comparison.add_argument("--reference", type=Path, metavar="R", help="the truth, to measure both against")
     comparison.add_argument("--report", type=Path, required=True, metavar="DIR")
 
-    benchmark = command(_benchmark, "benchmark", "measure methods on real cines by the strict protocols")
+    benchmark = command(_benchmark, "benchmark", "measure methods on real cines and phantoms by the strict protocols")
     benchmark.add_argument("protocols", metavar="PROTOCOL[,PROTOCOL…]", help="s2, s4, k10, z4, r13, c8, t2, t4, t6 …")
-    benchmark.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of 4D files")
+    benchmark.add_argument("--data", type=Path, metavar="DIR", help="folder of 4D files")
+    benchmark.add_argument("--phantoms", metavar="KEY[,KEY…]", help="knee, breathing: beside the folder or without one")
     benchmark.add_argument(
         "--methods",
         default="baselines",
@@ -281,7 +282,7 @@ def _benchmark(options: argparse.Namespace) -> None:
     from STEnhanceLib.evaluation import benchmark, drift, streaming
     from STEnhanceLib.evaluation.contestants import split_words
 
-    _refuse_overwriting(list(options.data.glob("*")), [options.json])
+    _refuse_overwriting(list(options.data.glob("*")) if options.data else [], [options.json])
     if options.stream and options.curves:
         raise STEnhanceError("--stream scores nothing, so --curves has nothing to draw; leave one of them out.")
     if options.curves:
@@ -292,6 +293,7 @@ def _benchmark(options: argparse.Namespace) -> None:
         "methods": split_words(options.methods),
         "slices": options.slices,
         "cases": options.cases.split(",") if options.cases else None,
+        "phantoms": options.phantoms.split(",") if options.phantoms else (),
     }
     curves: list[drift.Curve] = []
     with terminal.steps_progress("Benchmark") as on_step:

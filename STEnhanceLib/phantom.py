@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from STEnhanceLib.brush import Brush, ellipse_depth
+from STEnhanceLib.phantom_sampling import positions
 from STEnhanceLib.sequence import Grid, ImageSequence
 
 BLOOD, FAT, MYOCARDIUM, MUSCLE, LIVER, LUNG, MARROW = 1.0, 0.85, 0.34, 0.3, 0.5, 0.05, 0.42
@@ -71,7 +72,7 @@ class Thorax:
 
     def _paint(self, image: np.ndarray, grid: Grid, time_ms: float) -> None:
         image[...] = 0
-        left, back, z = _positions(grid)
+        left, back, z = positions(grid)
         x, y = self._breathe(left, back, time_ms)
         paint = Brush(image, x, y, z, self.edge_mm)
         self._torso(paint)
@@ -157,17 +158,6 @@ class Thorax:
             paint(MYOCARDIUM, ellipse_depth(material_x, material_y, papillary_x, papillary_y, size, size) / scale)
         chord = 0.7 - np.abs(material_y + 0.35 * material_x) / scale
         paint(MYOCARDIUM, np.minimum(chord, cavity))
-
-
-def _positions(grid: Grid) -> list[np.ndarray]:
-    """x, y, z in mm of every voxel; each has size 1 along directions in which it does not change."""
-    indices = np.meshgrid(*(np.arange(n, dtype=np.float32) for n in grid.shape), indexing="ij", sparse=True)[::-1]
-    to_left_back_up = np.diag([-1.0, -1.0, 1.0]) @ grid.ijk_to_ras[:3]
-    origin = np.zeros((1, 1, 1), np.float32)
-    return [
-        sum((float(step) * index for step, index in zip(row[:3], indices, strict=True) if step), origin + float(row[3]))
-        for row in to_left_back_up
-    ]
 
 
 def _contraction(phase: float) -> float:

@@ -11,15 +11,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import STEnhanceLib
-from STEnhanceLib import files
 from STEnhanceLib.acquisition import thick_slices
 from STEnhanceLib.acquisition.simulate import THICKNESS
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.evaluation import metrics
-from STEnhanceLib.evaluation.cases import Case, find_cases
+from STEnhanceLib.evaluation.cases import Case
 from STEnhanceLib.evaluation.contestants import BASELINES, Contestant, contestants
 from STEnhanceLib.evaluation.drift import Curve
 from STEnhanceLib.evaluation.measured_run import MeasuredRun, measured_run
+from STEnhanceLib.evaluation.phantom_cases import all_cases
 from STEnhanceLib.evaluation.protocols import Protocol, Trial, find_protocol
 from STEnhanceLib.evaluation.records import Record, to_markdown, write_json
 from STEnhanceLib.evaluation.residual import kspace_residual
@@ -51,11 +51,12 @@ class _Contest(NamedTuple):
 
 def run(
     protocols: Sequence[str],
-    data_dir: Path | str,
+    data_dir: Path | str | None,
     methods: Sequence[str] = (BASELINES,),
     *,
     slices: int | None = None,
     cases: Sequence[str] | None = None,
+    phantoms: Sequence[str] = (),
     on_step: Callable[[int, int, str], None] = lambda done, total, now: None,
     on_curve: Callable[[Curve], None] = _ignore,
 ) -> list[Record]:
@@ -64,10 +65,12 @@ def run(
     Args:
         protocols: keys, see `protocols.PROTOCOLS`.
         data_dir: folder of 4D files; its `cine.json`, if any, gives `heart_centre_xy` and `end_systole_frame` by stem.
+            None for phantoms alone.
         methods: keys, with settings or without, `baselines` or `all`; see `contestants`. The baselines of a protocol's
             task always run; methods of other tasks are left out.
         slices: only the middle ones, so many; by default what the protocol says.
         cases: file stems; by default all.
+        phantoms: of `phantom_cases.PHANTOMS`, after the files.
         on_step: called with the number of finished runs, their total, and what runs now.
         on_curve: called with the scores of every frame of a finished run.
 
@@ -75,16 +78,16 @@ def run(
         records in the order of `protocols`, then of cases, then as menus show methods.
 
     Raises:
-        STEnhanceError: unknown protocol, method, parameter or case, or no data.
+        STEnhanceError: unknown protocol, method, parameter, case or phantom, or no data.
     """
     chosen = [find_protocol(key) for key in dict.fromkeys(protocols)]
     entered = {protocol.key: _entered(protocol, methods) for protocol in chosen}
-    found = find_cases(Path(data_dir), cases)
+    found = all_cases(data_dir, cases, phantoms)
     total = len(found) * sum(len(entered[protocol.key]) for protocol in chosen)
     records: list[Record] = []
     done = 0
     for case in found:
-        good, fault = _or_fault(files.read, case.path)
+        good, fault = _or_fault(case.read)
         scale = metrics.intensity_scale(good) if good else 0.0
         for protocol in chosen:
             trial, fault = _or_fault(case.spoil, protocol, good, slices) if good else (None, fault)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from STEnhanceLib import files
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.evaluation.protocols import Protocol, Trial, middle_slices
 from STEnhanceLib.sequence import ImageSequence
@@ -15,22 +18,25 @@ ENDINGS = (".seq.nrrd", ".nrrd", ".nii.gz", ".nii")
 
 
 class Case(NamedTuple):
-    """One good sequence on disk.
+    """One good sequence.
 
     Attributes:
-        name: the stem of the file.
-        path: of the file.
-        facts: `heart_centre_xy`, `end_systole_frame` and whatever else `cine.json` says.
+        name: the stem of its file, or what the phantom is called.
+        read: returns the sequence.
+        facts: `heart_centre_xy`, `end_systole_frame` and whatever else `cine.json` says. What is not a full cycle says
+            `periodic: false`; a `remark` is shown below the table.
     """
 
     name: str
-    path: Path
+    read: Callable[[], ImageSequence]
     facts: dict[str, Any]
 
     def spoil(self, protocol: Protocol, good: ImageSequence, slices: int | None) -> Trial:
         """The trial of a protocol on the middle slices of this case; None for as many as the protocol says."""
         part = middle_slices(good, slices or protocol.middle_slices)
-        return protocol.trial(part, self.facts.get("end_systole_frame"))
+        trial = protocol.trial(part, self.facts.get("end_systole_frame"), self.facts.get("periodic", True))
+        remarks = (self.facts["remark"],) if "remark" in self.facts else ()
+        return replace(trial, notes=remarks + trial.notes)
 
 
 def find_cases(folder: Path, names: Sequence[str] | None = None) -> list[Case]:
@@ -50,7 +56,8 @@ def find_cases(folder: Path, names: Sequence[str] | None = None) -> list[Case]:
     if missing:
         raise STEnhanceError(f"There is no case {missing[0]!r} in {folder}; there are: {', '.join(paths)}.")
     facts = _read_facts(folder / "cine.json")
-    return [Case(name, path, facts.get(name, {})) for name, path in paths.items() if not names or name in names]
+    chosen = {name: path for name, path in paths.items() if not names or name in names}
+    return [Case(name, partial(files.read, path), facts.get(name, {})) for name, path in chosen.items()]
 
 
 def _read_facts(path: Path) -> dict[str, dict[str, Any]]:

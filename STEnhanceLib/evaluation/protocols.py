@@ -62,13 +62,13 @@ class Protocol:
     middle_slices: int | None = None
     images_alone: bool = False
 
-    def trial(self, good: ImageSequence, end_systole_frame: int | None = None) -> Trial:
-        """Spoil a good sequence. Cases of the benchmark are taken as full cardiac cycles, whatever their file says.
+    def trial(self, good: ImageSequence, end_systole_frame: int | None = None, periodic: bool = True) -> Trial:
+        """Spoil a good sequence. It is taken as a full cardiac cycle or not, whatever its file says.
 
         Raises:
             STEnhanceError: the sequence does not suit the protocol, for example because it has too few frames.
         """
-        good = replace(good, periodic=True)
+        good = replace(good, periodic=periodic)
         spoilt = simulate(good, self.key, seed=0, end_systole_frame=end_systole_frame)
         return self.ask(good, spoilt)
 
@@ -154,6 +154,8 @@ def _full_cycle(good: ImageSequence, spoilt: Simulation) -> Trial:
     reference = good if closes else good.with_frames(range(spoilt.kept[-1] + 1))
     cut = f"{len(good)} frames do not close the cycle in steps of {spoilt.kept[1]}: those after the last kept one were "
     cut += "left out."
+    if not good.periodic:
+        cut = "This is no cycle: the frames after the last kept one were left out."
     settings = {"times_ms": as_text(reference.times_ms)}
     scored = np.setdiff1d(np.arange(len(reference)), spoilt.kept)
     return Trial(spoilt.sequence, reference, scored, settings, notes=() if closes else (cut,))

@@ -15,11 +15,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import STEnhanceLib
-from STEnhanceLib import files
 from STEnhanceLib.errors import STEnhanceError
-from STEnhanceLib.evaluation.cases import find_cases
 from STEnhanceLib.evaluation.contestants import BASELINES, Contestant, contestants
 from STEnhanceLib.evaluation.measured_run import Step, in_own_process, timed
+from STEnhanceLib.evaluation.phantom_cases import all_cases
 from STEnhanceLib.evaluation.protocols import Trial, find_protocol
 from STEnhanceLib.methods import Method, Need, Task
 from STEnhanceLib.sequence import ImageSequence
@@ -74,11 +73,12 @@ class Latencies(NamedTuple):
 
 def run(
     protocols: Sequence[str],
-    data_dir: Path | str,
+    data_dir: Path | str | None,
     methods: Sequence[str] = (BASELINES,),
     *,
     slices: int | None = None,
     cases: Sequence[str] | None = None,
+    phantoms: Sequence[str] = (),
     on_step: Callable[[int, int, str], None] = lambda done, total, now: None,
 ) -> list[StreamRecord]:
     """Clock methods on the middle slice (or the middle `slices`) of real sequences; arguments as `benchmark.run`.
@@ -96,7 +96,7 @@ def run(
             )
     runs = [
         (case, protocol, contestant)
-        for case in find_cases(Path(data_dir), cases)
+        for case in all_cases(data_dir, cases, phantoms)
         for protocol in chosen
         for contestant in contestants(protocol.task, methods)
     ]
@@ -105,7 +105,7 @@ def run(
         on_step(done, len(runs), f"{protocol.key} {case.name} {contestant.label}")
         row = StreamRecord(protocol.key, case.name, contestant.label, WHOLE, version=STEnhanceLib.__version__)
         try:
-            trial = case.spoil(protocol, files.read(case.path), slices or 1)
+            trial = case.spoil(protocol, case.read(), slices or 1)
             records += _clocked(row, contestant, trial)
         except STEnhanceError as error:
             records.append(replace(row, error=str(error)))

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from STEnhanceLib import files
 from STEnhanceLib.evaluation import metrics
 from STEnhanceLib.evaluation.cases import find_cases
 from STEnhanceLib.evaluation.protocols import find_protocol, middle_slices
@@ -34,7 +33,7 @@ def main() -> None:
     options = parser.parse_args()
 
     case = next(case for case in find_cases(options.data, [options.case]))
-    whole = files.read(case.path)
+    whole = case.read()
     scale = metrics.intensity_scale(whole)
     frame = case.facts.get("end_systole_frame", len(whole) // 3)
     trial = find_protocol(options.protocol).trial(middle_slices(whole, 1), frame)
