@@ -26,6 +26,7 @@ OF_IMAGES = {RESIDUAL: "xt-yt-images", DIRECT: "xt-yt-images-direct"}
 CASCADE, UNET = "xt-yt-cascade", "xt-yt-unet"  # networks
 NOT_CHECKED = "The result could not be checked against the measurement, because only images were used."
 NOT_CONSISTENT = "Data consistency was switched off, so nothing held the result to the measured samples."
+WITHOUT_KSPACE = "The form of 2020 was used, as that of 2021 needs the k-space."
 CLOSED = "Time was taken as one closed cycle, which the sequence is not marked as."
 
 
@@ -74,7 +75,9 @@ def enhance(sequence: ImageSequence, parameters: XtYtParameters, kspace: KSpace 
 
 def _of_images(sequence: ImageSequence, parameters: XtYtParameters, notes: list[str]) -> Enhancement:
     model = learned.chosen_model(parameters.model, OF_IMAGES[parameters.learning], UNET, Task.ARTEFACT_REDUCTION)
-    notes = [*notes, NOT_CHECKED]
+    if parameters.form == WITH_KSPACE:
+        notes.append(WITHOUT_KSPACE)
+    notes.append(NOT_CHECKED)
     if np.iscomplexobj(sequence.frames):
         notes.append("The images are complex; their magnitude was cleaned.")
     return Enhancement(sequence.grid, _cleaned(sequence, model), notes, (model,))

@@ -15,7 +15,7 @@ from STEnhanceLib.acquisition.simulate import simulate
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.methods import find_method, parse_parameters
 from STEnhanceLib.methods.run import enhance_all, expected_result
-from STEnhanceLib.methods.xt_yt import CLOSED, NOT_CHECKED, NOT_CONSISTENT
+from STEnhanceLib.methods.xt_yt import CLOSED, NOT_CHECKED, NOT_CONSISTENT, WITHOUT_KSPACE
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("safetensors")
@@ -155,13 +155,14 @@ class TestMethod:
         result = enhanced(acquired.sequence, learning=learning)
 
         assert NOT_CHECKED in result.notes
+        assert WITHOUT_KSPACE in result.notes, "the parameters on record say 2021"
         assert result.attributes["STEnhance.Model"].startswith(model)
         assert not np.array_equal(result.frames, acquired.sequence.frames)
 
     def test_the_form_of_2020_leaves_k_space_aside_and_says_so(self, acquired, untrained):
         with_kspace = enhanced(acquired.sequence, acquired.kspace, form="2020")
 
-        assert NOT_CHECKED in with_kspace.notes
+        assert NOT_CHECKED in with_kspace.notes and WITHOUT_KSPACE not in with_kspace.notes
         assert np.array_equal(with_kspace.frames, enhanced(acquired.sequence).frames)
 
     @pytest.mark.parametrize("with_kspace", [True, False])
