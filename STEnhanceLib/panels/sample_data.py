@@ -1,4 +1,4 @@
-"""Sample data in the category "STEnhance": a cine phantom, degraded in one way per task, and Slicer's own sequences."""
+"""Sample data in the category "STEnhance": a cine phantom, degraded in one way per task, large motion, Slicer's own."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from STEnhanceLib import scene
 from STEnhanceLib.acquisition.noise import complex_noise, noise_std
 from STEnhanceLib.acquisition.simulate import simulate
 from STEnhanceLib.phantom import Thorax
+from STEnhanceLib.phantom_breathing import Breathing
+from STEnhanceLib.phantom_knee import Knee
 from STEnhanceLib.sequence import ImageSequence
 
 CATEGORY = "STEnhance"
@@ -68,6 +70,8 @@ PHANTOMS = {
     "Cine phantom, noisy": Phantom("noisy.png", noisy),
     "Cine phantom, 13 radial spokes (r13)": Phantom("radial.png", radial, ("torch", "torchkbnufft")),
     "Cine phantom, every 4th frame (t4)": Phantom("every_4th_frame.png", lambda: simulate(cine(), "t4").sequence),
+    "Knee phantom, 0-80°": Phantom("knee.png", lambda: Knee().cine(frames=6)),
+    "Deep-breathing phantom, 30 mm": Phantom("breathing.png", lambda: Breathing().cine(frames=8)),
 }
 
 

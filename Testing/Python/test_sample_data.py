@@ -42,6 +42,8 @@ def test_the_category_offers_one_input_per_task_and_the_sequences_of_slicer(samp
         "Cine phantom, noisy",
         "Cine phantom, 13 radial spokes (r13)",
         "Cine phantom, every 4th frame (t4)",
+        "Knee phantom, 0-80°",
+        "Deep-breathing phantom, 30 mm",
     ]
     assert all(Path(samples[name].thumbnailFileName).is_file() for name in phantoms)
     # Slicer's own are the same sources, so their address and checksum are Slicer's as well.
@@ -83,6 +85,12 @@ def test_the_noisy_version_has_the_noise_of_magnitude_images(host, samples):
     bright, air = truth.frames > 800, truth.frames < 1e-3
     assert difference[bright].std() == pytest.approx(std, rel=0.02)  # Gaussian where the signal is strong
     assert noisy.frames[air].mean() == pytest.approx(std * np.sqrt(np.pi / 2), rel=0.02)  # Rayleigh in air
+
+
+def test_large_motion_is_a_click_away_as_few_frames_with_much_to_fill_in(host, samples):
+    knee, breath = (load(samples, name)[1] for name in ("Knee phantom, 0-80°", "Deep-breathing phantom, 30 mm"))
+    assert len(knee) == 6 and not knee.periodic and len(breath) == 8 and breath.periodic
+    assert np.abs(knee.frames[-1] - knee.frames[0]).mean() > 100 and np.ptp(breath.frames, axis=0).mean() > 50
 
 
 def test_loading_twice_gives_two_sequences(host, samples):
