@@ -28,7 +28,7 @@ LARGEST_BREATH_MM = 60.0  # beyond it tissue would fold
 WIDER, DEEPER = 0.025, 0.05  # by which the trunk widens from side to side and front to back, at 30 mm
 STICKING_MM = 40.0  # from the wall inwards, over which the motion fades where nothing slides
 DOME = (-66.0, 0.0)  # (left, down) of the right half of the diaphragm
-_INVERSION_STEPS = 24
+_MOST_STEPS, _PRECISE_MM = 40, 1e-5
 
 _along = sampling.smooth_curve(
     [-190, -150, -105, -60, -20, 10, 80, 130, 190, 250, 330], [0, 0.02, 0.16, 0.42, 0.8, 1, 0.96, 0.8, 0.5, 0.25, 0], 14
@@ -130,8 +130,10 @@ class Breathing:
     def _contents_at(self, x, y, z, time_ms: float):
         """The height at the end of expiration of what is now at (x, y, z), with x and y as `_unshaped`."""
         start = z
-        for _ in range(_INVERSION_STEPS):  # each leaves less than half of the error
-            start = z + self._descent(x, y, -start, time_ms)
+        for _ in range(_MOST_STEPS):  # each leaves a small share of the error
+            before, start = start, z + self._descent(x, y, -start, time_ms)
+            if np.abs(start - before).max() < _PRECISE_MM:
+                break
         return start
 
     def _descent(self, x, y, down, time_ms: float):
