@@ -13,6 +13,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 from STEnhanceLib import models, networks  # noqa: E402
 from STEnhanceLib.errors import STEnhanceError  # noqa: E402
+from STEnhanceLib.evaluation import phantom_cases  # noqa: E402
 from STEnhanceLib.networks import ddim, diffusion_transformer, selective_scan, tri_mamba  # noqa: E402
 from STEnhanceLib.networks.diffusion_transformer import (  # noqa: E402
     PAPER,
@@ -23,7 +24,7 @@ from STEnhanceLib.networks.selective_scan import recurrence  # noqa: E402
 from STEnhanceLib.networks.tri_mamba import ORDERS, TriDirectional, TriMamba  # noqa: E402
 from STEnhanceLib.networks.tssc_net import brightness, frames_between, volumes_between  # noqa: E402
 from STEnhanceLib.phantom import Thorax  # noqa: E402
-from STEnhanceLib.training import trainer  # noqa: E402
+from STEnhanceLib.training import large_motion, trainer  # noqa: E402
 from STEnhanceLib.training.exercises import gaps  # noqa: E402
 from STEnhanceLib.training.exercises import volumes_between as volumes_between_exercise  # noqa: E402
 from STEnhanceLib.training.exercises.frames_between import FramesBetween  # noqa: E402
@@ -140,7 +141,7 @@ class TestTransformer:
     @pytest.mark.parametrize("part", ["time", "another frame", "another patch", "first", "last", "level"])
     def test_every_frame_depends_on(self, part):
         network = transformer()
-        noisy, ends = some(1, 3, 1, 16, 16), some(1, 2, 1, 16, 16, seed=3)
+        noisy, ends = some(1, 3, 1, 16, 32), some(1, 2, 1, 16, 32, seed=3)
         when, level = torch.tensor([[0.2, 0.5, 0.8]]), torch.tensor([300])
         with torch.no_grad():
             before = network(noisy, ends, when, level)[0, 1, 0, :8, :8]
@@ -149,7 +150,7 @@ class TestTransformer:
             elif part == "another frame":
                 noisy[0, 2, 0, :8, :8] += some(8, 8)
             elif part == "another patch":
-                noisy[0, 1, 0, 8:, 8:] += some(8, 8)
+                noisy[0, 1, 0, 8:, 24:] += some(8, 8)  # beyond the reach of the last convolution
             elif part == "level":
                 level = torch.tensor([700])
             else:
@@ -467,6 +468,15 @@ class TestGaps:
         assert torch.allclose(tuning.fractions, torch.arange(1, 6) / 6)
         scale = float(stock.tuning[0, 2, 20 + 7, 20 + 9] / tuning.ends[0, 2, 7, 9])
         assert float(tuning.truth[4, 2, 7, 9]) * scale == pytest.approx(float(stock.tuning[5, 2, 27, 29]), rel=1e-4)
+
+
+def test_knees_and_breaths_join_what_is_practised_and_none_of_the_benchmark(stock):
+    more = large_motion.added(stock, knees=2, breaths=1, slices=1, matrix=24)
+
+    assert [moving.shape for moving in more.movements] == 2 * [(12, 1, 24, 24)]
+    assert [cyclic.shape for cyclic in more.phantoms[len(stock.phantoms) :]] == [(20, 1, 24, 24)]
+    assert np.abs(more.movements[0] - more.movements[1]).max() > 0.1
+    assert phantom_cases.PATIENT not in large_motion.SEEDS
 
 
 class TestStage1Practises:
