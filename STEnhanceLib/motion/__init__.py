@@ -1,0 +1,1 @@
+"""Motion between images: diffeomorphic registration by instance optimisation, without training."""
