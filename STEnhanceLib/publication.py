@@ -10,7 +10,9 @@ import numpy as np
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.methods.run import GENERATED_FRAMES, SAME_MOMENT_MS, generated_text
 from STEnhanceLib.scene import (
+    FRAME_DISTANCE_MS,
     FRAME_GENERATED,
+    FRAME_METHOD,
     FRAME_TIME_MS,
     FRAME_UNSUPPORTED,
     add_browser,
@@ -69,6 +71,7 @@ class Publication:
         self._share_display = share_display
         times = frame_times(self._input)[0] if input_times_ms is None else np.asarray(input_times_ms)
         self._index_values, self._acquired = _index_values(self._input, times, grid.times_ms)
+        self._distances_ms = _distances_ms(grid, times)
         self._made_browser = False
         self._old_master = None
 
@@ -97,6 +100,10 @@ class Publication:
             FRAME_TIME_MS: repr(float(self._grid.times_ms[index])),
             FRAME_GENERATED: "no" if self._acquired[index] else "yes",
         }
+        if not self._acquired[index]:
+            attributes[FRAME_DISTANCE_MS] = f"{self._distances_ms[index]:.6g}"
+            if "STEnhance.Method" in self._attributes:
+                attributes[FRAME_METHOD] = self._attributes["STEnhance.Method"]
         mean = float(np.mean(unsupported))
         if not math.isnan(mean):  # nobody measured it: say nothing
             attributes[FRAME_UNSUPPORTED] = f"{mean:.6g}"
@@ -246,6 +253,15 @@ def _index_values(input_node, input_times_ms, times_ms) -> tuple[list[str], np.n
             "Ask for fewer frames."
         )
     return values, acquired
+
+
+def _distances_ms(grid: Grid, input_times_ms: np.ndarray) -> np.ndarray:
+    """(T,) from each frame of the result to the nearest measured one; in a cycle the first follows the last."""
+    measured = np.asarray(input_times_ms, dtype=float)
+    if grid.periodic and len(measured) > 1:
+        period = measured[-1] - measured[0] + np.median(np.diff(measured))
+        measured = np.r_[measured[-1] - period, measured, measured[0] + period]
+    return np.abs(grid.times_ms[:, None] - measured).min(axis=1)
 
 
 def _interpolated(x: np.ndarray, y, at: np.ndarray) -> np.ndarray:

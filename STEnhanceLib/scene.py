@@ -24,6 +24,8 @@ KSPACE_FILE = "STEnhance.KSpaceFile"  # of the measurement that belongs to the i
 FRAME_TIME_MS = "STEnhance.TimeMs"
 FRAME_UNSUPPORTED = "STEnhance.Unsupported"
 FRAME_GENERATED = "STEnhance.Generated"
+FRAME_METHOD = "STEnhance.GeneratedBy"
+FRAME_DISTANCE_MS = "STEnhance.MsToMeasured"  # to the nearest moment that the scanner measured
 
 _TIME_TAGS = ("TriggerTime", "AcquisitionTime", "SeriesTime", "ContentTime")
 _NOT_PROVENANCE = ("DataNodeClassName", PERIODIC, NOTES, "STEnhance.Name", "STEnhance.Voxels")

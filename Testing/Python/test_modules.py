@@ -13,7 +13,7 @@ from STEnhanceLib.phantom import Thorax
 
 REPOSITORY = Path(__file__).parents[2]
 PICTURES = REPOSITORY / "Testing" / "output"
-SHOWN = {"SuperResolve": "stenhance-sr", "ArtefactReduction": "frequency-split", "TemporalInterpolation": "demons"}
+SHOWN = {"SuperResolve": "stenhance-sr", "ArtefactReduction": "frequency-split", "TemporalInterpolation": "motion"}
 
 
 def module_file(name: str) -> Path:

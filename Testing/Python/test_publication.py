@@ -112,6 +112,18 @@ def test_each_frame_says_how_much_of_it_was_measured(loaded, beating_disc):
     assert second.GetAttribute("STEnhance.Generated") == "yes"
 
 
+def test_a_generated_frame_says_what_made_it_and_how_far_off_measured_ones_lie(loaded, beating_disc):
+    cycle = 400 / 24 * np.arange(24)
+    grid = beating_disc.grid.at_times(cycle)
+    publication = publish(loaded[0], grid, attributes={"STEnhance.Method": "motion"})
+    frames = [publication.sequence.GetNthDataNode(n) for n in (0, 1, 22, 23)]
+    distances = [frame.GetAttribute("STEnhance.MsToMeasured") for frame in frames]
+    assert distances[0] is None
+    # The last two lie between the last measured frame, at 350 ms, and the first of the next cycle, at 400 ms.
+    assert [float(distance) for distance in distances[1:]] == pytest.approx([50 / 3, 50 / 3, 50 / 3], rel=1e-4)
+    assert [frame.GetAttribute("STEnhance.GeneratedBy") for frame in frames] == [None, *["motion"] * 3]
+
+
 def test_browsing_a_denser_result_leaves_the_input_as_it_was(loaded, beating_disc):
     """A browser that saves changes would copy frames into the input."""
     node, browser = loaded
