@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import STEnhanceLib
-from STEnhanceLib import device, terminal
+from STEnhanceLib import device, given, terminal
 from STEnhanceLib.assumed import without_doubts
 from STEnhanceLib.errors import STEnhanceError
 
@@ -79,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:  # noqa: PLR0915  (one statement per o
         "--prior", type=Path, metavar="FILE", help="a static planning scan, for methods that need or use it"
     )
     enhancement.add_argument(
-        "--kspace", type=Path, metavar="FILE", help="the measurement (.npz, or ISMRMRD .h5), for methods that use it"
+        "--kspace", type=Path, metavar="FILE", help="the measurement (.npz, ISMRMRD .h5), if it is not the input itself"
     )
     enhancement.add_argument("--device", choices=device.CHOICES, default=device.CHOICES[0], help="where torch computes")
     enhancement.add_argument("--reference", type=Path, metavar="FILE", help="the truth, to measure the result against")
@@ -133,12 +133,10 @@ def _add_input(parser: argparse.ArgumentParser, name: str) -> None:
     )
 
 
-def _read(path: Path, options: argparse.Namespace | None = None):
-    from STEnhanceLib import files
-
+def _read(path: Path, options: argparse.Namespace | None = None, kspace=None):
     if options is None:
-        return files.read(path)
-    sequence = files.read(path, series=options.series)
+        return given.images(path)
+    sequence = given.images(path, options.series, kspace)
     if options.periodic is not None:
         notes = without_doubts(sequence.notes, cycle=True)
         sequence = dataclasses.replace(sequence, periodic=options.periodic, notes=notes)
@@ -198,28 +196,25 @@ def _enhance(options: argparse.Namespace) -> None:
     import numpy as np
 
     from STEnhanceLib import files
-    from STEnhanceLib.acquisition.kspace import KSpace
     from STEnhanceLib.evaluation import removed
     from STEnhanceLib.evaluation.report import refuse_foreign_page
     from STEnhanceLib.methods import find_method, parse_parameters
     from STEnhanceLib.methods.run import enhance_all, expected_result
     from STEnhanceLib.sequence import ImageSequence
 
-    given = [options.input, options.reference, options.prior, options.kspace]
-    _refuse_overwriting(given, [options.output, options.removed])
+    inputs = [options.input, options.reference, options.prior, options.kspace]
+    _refuse_overwriting(inputs, [options.output, options.removed])
     if options.report:
         refuse_foreign_page(options.report)
     device.choose(options.device)
     method = find_method(options.method)
     parameters = parse_parameters(method, dict(_name_and_value(text) for text in options.set))
-    sequence = _read(options.input, options)
+    kspace = given.measurement(options.input, options.kspace)
+    sequence = _read(options.input, options, kspace)
     reference = _read(options.reference) if options.reference else None
-    inputs = {
-        "prior": _read(options.prior) if options.prior else None,
-        "kspace": KSpace.load(options.kspace) if options.kspace else None,
-    }
+    inputs = {"prior": _read(options.prior) if options.prior else None, "kspace": kspace}
     if options.removed:
-        planned = expected_result(method, sequence.grid, parameters, has_kspace=options.kspace is not None)
+        planned = expected_result(method, sequence.grid, parameters, has_kspace=kspace is not None)
         removed.check_grid(sequence.grid, planned)
     fractions = []
     keep = fractions.append if options.report else lambda _fraction: None

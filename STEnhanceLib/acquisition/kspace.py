@@ -18,6 +18,7 @@ from STEnhanceLib.sequence import Grid
 FORMAT = "STEnhance k-space 1"
 HALF_A_CYCLE = 0.5  # where trajectories in cycles per pixel end
 ISMRMRD_SUFFIXES = (".h5", ".hdf5", ".mrd")
+SUFFIXES = (".npz", *ISMRMRD_SUFFIXES)
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,7 +24,7 @@ Step = tuple[Method, Mapping[str, Any]]  # a method, and its settings
 
 SHORT_S = 20.0  # runs below are repeated warm; loading of weights and warming up matter little above
 OF_NETWORKS = ("torch", "safetensors")
-COUNTED_FRAMES = 3  # so that each has the two neighbours that a method may look at
+COUNTED_FRAMES = 4  # so that each has the neighbours that a method may look at, and pooling in time pads none
 
 
 class MeasuredRun(NamedTuple):

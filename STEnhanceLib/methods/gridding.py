@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
-
 from STEnhanceLib import device
 from STEnhanceLib.acquisition.kspace import KSpace
 from STEnhanceLib.methods.declaration import EnhancedFrame, Enhancement, Method, Need, Task
@@ -30,12 +28,10 @@ def enhance(sequence: ImageSequence, parameters: GriddingParameters, kspace: KSp
 
 
 def _frames(kspace: KSpace) -> Iterator[EnhancedFrame]:
-    from STEnhanceLib.acquisition.operators import slice_operators
+    from STEnhanceLib.acquisition.gridded_images import gridded_frame
 
     for index in range(len(kspace.grid)):
-        slices = slice_operators(kspace.frame(index), device.chosen())
-        images = [operator.gridded(samples)[0] for operator, samples in slices]
-        yield EnhancedFrame(np.stack([image.abs().cpu().numpy() for image in images]), 0.0)
+        yield EnhancedFrame(gridded_frame(kspace, index, device.chosen()), 0.0)
 
 
 METHOD = Method(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -28,7 +29,10 @@ RESIDUAL = "The result differs from the measured samples by {:.2g} of them (‖A
 NOISE_ALONE = "and the noise alone is {:.2g} of them."
 NOISE_UNKNOWN = "and how much of that is noise is not known."
 PREVIEW_FRAMES = 9  # four before and four after the one that is shown
+ON_THE_CPU = "The memory of the GPU was short for a slice, so the CPU computed it and the rest, which takes longer."
 DARK = 0.01  # of the brightness: no darker voxel is told from noise
+EXACT = 1e-3  # of the samples: what counts as agreement where there is no noise
+ROUNDS, STEPS_PER_ROUND, WEAK = 8, 5, 1e-5  # of conjugate gradients, hardly held to where they start
 LEAST_STEPS = 5  # the first ones are short, as momentum has yet to build up
 
 Reconstruct = Callable[["Operator", "torch.Tensor"], "torch.Tensor"]
@@ -110,6 +114,29 @@ def minimised(
     return variables
 
 
+def held_to_samples(kspace: KSpace, operator: Operator, samples: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+    """Images of one slice moved as little as need be until they agree with samples that have no noise.
+
+    They stay as they are where the noise is more than `EXACT` of the samples, or not known: it would be fitted.
+
+    Args:
+        kspace: tells the noise.
+        operator: of the slice.
+        samples: of the slice, on the scale of the measurement.
+        images: (T, J, I) complex64 on that scale.
+    """
+    from STEnhanceLib.acquisition.operators import conjugate_gradient
+
+    allowed = EXACT * float(samples.norm())
+    if not kspace.noise_std * (2 * _measured(kspace) / kspace.grid.shape[0]) ** 0.5 <= allowed:  # also where it is NaN
+        return images
+    for _ in range(ROUNDS):
+        if float((operator.forward(images) - samples).norm()) <= allowed:
+            break
+        images = conjugate_gradient(operator, samples, images, WEAK, iterations=STEPS_PER_ROUND)
+    return images
+
+
 def kept_share(sizes: torch.Tensor, limit: float) -> torch.Tensor:
     """What to multiply values of these sizes (0 or more) with to make each smaller by `limit`, down to 0."""
     import torch
@@ -121,10 +148,19 @@ def _frames(kspace: KSpace, reconstruct: Reconstruct, support: bool, notes: list
     """Notes get what the measurement says of the result."""
     from STEnhanceLib.acquisition.operators import slice_operators
 
-    slices = []
-    for operator, samples in slice_operators(kspace, device.chosen()):
-        with progress.part(len(slices), kspace.grid.shape[0], "slice"):
-            slices.append(_reconstructed(operator, samples, reconstruct, kspace.noise_std if support else None))
+    slices, where, count = [], device.chosen(), kspace.grid.shape[0]
+    operators = slice_operators(kspace, where)
+    while len(slices) < count:
+        try:
+            with progress.part(len(slices), count, "slice"):
+                operator, samples = next(operators)
+                slices.append(_reconstructed(operator, samples, reconstruct, kspace.noise_std if support else None))
+        except _out_of_memory():
+            if where == "cpu":
+                raise
+            where = "cpu"
+            notes.append(ON_THE_CPU)
+            operators = itertools.islice(slice_operators(kspace, where), len(slices), None)
     misfit, energy, invented, content = (sum(values) for values in zip(*(part.norms for part in slices), strict=True))
     noise = kspace.noise_std * (2 * _measured(kspace)) ** 0.5 / energy**0.5
     notes.append(
@@ -135,6 +171,12 @@ def _frames(kspace: KSpace, reconstruct: Reconstruct, support: bool, notes: list
     for index in range(len(kspace.grid)):
         voxels = np.stack([part.magnitude[index] for part in slices])
         yield EnhancedFrame(voxels, np.stack([s.unsupported[index] for s in slices]) if support else float("nan"))
+
+
+def _out_of_memory() -> type[Exception]:
+    import torch
+
+    return torch.cuda.OutOfMemoryError
 
 
 class _Slice(NamedTuple):

@@ -25,7 +25,8 @@ CARTESIAN, RADIAL = "xt-yt-cartesian", "xt-yt-radial"
 OF_IMAGES = {RESIDUAL: "xt-yt-images", DIRECT: "xt-yt-images-direct"}
 CASCADE, UNET = "xt-yt-cascade", "xt-yt-unet"  # networks
 NOT_CHECKED = "The result could not be checked against the measurement, because only images were used."
-NOT_CONSISTENT = "Data consistency was switched off, so nothing held the result to the measured samples."
+NOT_CONSISTENT = "Data consistency was switched off after the first guess, so nothing held the result to the samples."
+NO_SUPPORT = "The map of support was left out, as it needs the k-space."
 WITHOUT_KSPACE = "The form of 2020 was used, as that of 2021 needs the k-space."
 CLOSED = "Time was taken as one closed cycle, which the sequence is not marked as."
 
@@ -65,10 +66,10 @@ def enhance(sequence: ImageSequence, parameters: XtYtParameters, kspace: KSpace 
 
     def of_slice(operator: Operator, samples: torch.Tensor) -> torch.Tensor:
         scale = learned.brightness(operator.time_average(samples).cpu().numpy())
+        network = models.load(model, str(samples.device))
         with device.half_precision():
-            return scale * models.load(model, device.chosen())(
-                operator, samples / scale, parameters.data_consistency, progress.tell_block
-            )
+            images = network(operator, samples / scale, parameters.data_consistency, progress.tell_block) * scale
+        return iterative.held_to_samples(kspace, operator, samples, images) if parameters.data_consistency else images
 
     return iterative.enhancement(sequence, kspace, of_slice, models=(model,), notes=notes, support=parameters.support)
 
@@ -78,6 +79,8 @@ def _of_images(sequence: ImageSequence, parameters: XtYtParameters, notes: list[
     if parameters.form == WITH_KSPACE:
         notes.append(WITHOUT_KSPACE)
     notes.append(NOT_CHECKED)
+    if parameters.support:
+        notes.append(NO_SUPPORT)
     if np.iscomplexobj(sequence.frames):
         notes.append("The images are complex; their magnitude was cleaned.")
     return Enhancement(sequence.grid, _cleaned(sequence, model), notes, (model,))

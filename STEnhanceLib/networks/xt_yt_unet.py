@@ -46,6 +46,8 @@ class XtYtUnet(nn.Module):
         residual: bool = True,
     ):
         super().__init__()
+        if frequencies and channels != 2:
+            raise ValueError(f"{channels} channels and temporal frequencies, which are complex and take 2")
         self.channels, self.fold, self.frequencies, self.residual = channels, fold, frequencies, residual
         self.multiple = 2 ** (stages - 1)
         widths = [features * 2**n for n in range(stages)]
@@ -99,7 +101,7 @@ class XtYtUnet(nn.Module):
         for up, merge, skip in list(zip(self.up, self.merge, skipped, strict=False))[::-1]:
             x = functional.interpolate(up(x), scale_factor=2, mode="nearest")
             x = merge(torch.cat([x, skip], dim=1))
-        found = self.gain * self._unfolded(self.last(x))[..., :times, :space]
+        found = self.gain * self._unfolded(self.last(x).float())[..., :times, :space]
         return planes + found if self.residual or self.frequencies else found
 
     def _folded(self, planes: torch.Tensor) -> torch.Tensor:
@@ -141,7 +143,7 @@ def _stage(before: int, width: int, convolutions: int) -> nn.Sequential:
 
 
 def _to_frequencies(images: torch.Tensor) -> torch.Tensor:
-    """(C, T, J, I) to its temporal frequencies, zero in the middle; for one channel, those of a real signal."""
+    """(2, T, J, I) to its temporal frequencies, zero in the middle."""
     spectrum = torch.fft.fftshift(torch.fft.fft(as_complex(images), dim=0, norm="ortho"), dim=0)
     return as_channels(spectrum)
 

@@ -169,7 +169,9 @@ class TestMethod:
     def test_the_intensity_scale_of_the_input_is_kept(self, acquired, untrained, with_kspace):
         brighter = dataclasses.replace(acquired.sequence, frames=1000 * acquired.sequence.frames)
         kspace = acquired.kspace if with_kspace else None
-        much = with_kspace and dataclasses.replace(kspace, samples=1000 * kspace.samples)
+        much = with_kspace and dataclasses.replace(
+            kspace, samples=1000 * kspace.samples, noise_std=1000 * kspace.noise_std
+        )
 
         result, bright = enhanced(acquired.sequence, kspace), enhanced(brighter, much or None)
 
