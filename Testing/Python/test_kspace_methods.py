@@ -52,6 +52,16 @@ def measured(request, heart) -> Simulation:
     return simulate(heart, request.param)
 
 
+def test_total_variation_follows_lines_to_convergence_and_stops_early_on_spokes(measured):
+    operator, samples = next(iter(slice_operators(measured.kspace, "cpu")))
+    of_lines = measured.kspace.mask is not None
+    usual = temporal_tv.TOLERANCE_OF_LINES if of_lines else temporal_tv.TOLERANCE_OF_SPOKES
+
+    unset = temporal_tv.reconstruct(operator, samples, TemporalTVParameters(), True)
+
+    assert torch.equal(unset, temporal_tv.reconstruct(operator, samples, TemporalTVParameters(tolerance=usual), True))
+
+
 def reconstructed(key: str, measured: Simulation, parameters=None) -> np.ndarray:
     method = find_method(key)
     parameters = parameters or method.parameters()
