@@ -1,11 +1,15 @@
 """Diffusion with a linear schedule, and sampling in a few deterministic steps.
 
 The network predicts the clean images (x0), not the noise and not the velocity. Three reasons: one that was not trained
-says zero, and so changes nothing; one step alone is already the best guess of the mean; and since the schedule does not
-end in pure noise (8 % of the images are left), a predicted noise would be multiplied by twelve where sampling begins.
+says zero, and so changes nothing; one step alone is already the best guess of the mean; and from pure noise, where
+sampling begins, a prediction of the noise would say nothing of the images.
+
+The schedule is that of TSSC-Net (arXiv 2506.04116), but stretched so that it ends in pure noise. As published, 8 % of
+the images are left at its end: a network in training reads large structures from them, and misses them when it samples.
+Lin et al.: Common diffusion noise schedules and sample steps are flawed. WACV 2024 (arXiv 2305.08891).
 
 Ho et al.: Denoising diffusion probabilistic models. NeurIPS 2020 (arXiv 2006.11239). Song et al.: Denoising diffusion
-implicit models. ICLR 2021 (arXiv 2010.02502). The schedule is that of TSSC-Net (arXiv 2506.04116).
+implicit models. ICLR 2021 (arXiv 2010.02502).
 """
 
 from __future__ import annotations
@@ -70,6 +74,7 @@ def sample(
 
 @functools.cache
 def _kept() -> torch.Tensor:
-    """(LEVELS + 1,) the share of the images' variance that is left at each level."""
+    """(LEVELS + 1,) the share of the images' variance that is left at each level, 1 … 0."""
     betas = torch.linspace(FIRST_BETA, LAST_BETA, LEVELS, dtype=torch.float64)
-    return torch.cat([torch.ones(1, dtype=torch.float64), (1 - betas).cumprod(0)])
+    amplitude = torch.cat([torch.ones(1, dtype=torch.float64), (1 - betas).cumprod(0).sqrt()])
+    return ((amplitude - amplitude[-1]) / (1 - amplitude[-1])).square()

@@ -52,7 +52,9 @@ class FramesBetween:
     def loss(self, network, batch: Batch, progress: float, rng: np.random.Generator) -> torch.Tensor:
         """Squared error of the predicted differences from the blend, at a random level of noise per sample."""
         clean = (batch.truth - linear_blend(batch.ends, batch.fractions)) / network.spread
-        level = torch.from_numpy(rng.integers(1, ddim.LEVELS + 1, len(clean))).to(self.device)
+        # More of the noisy levels, where motion has to be found out; at the others most of it can be seen.
+        level = np.ceil(ddim.LEVELS * np.sqrt(1 - rng.random(len(clean)))).astype(np.int64)
+        level = torch.from_numpy(level).to(self.device)
         noise = torch.from_numpy(rng.standard_normal(clean.shape, np.float32)).to(self.device)
         found = network(ddim.noised(clean, noise, level), batch.ends, batch.fractions, level)
         return functional.mse_loss(found.float(), clean)

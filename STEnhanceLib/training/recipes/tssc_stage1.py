@@ -30,7 +30,7 @@ RECIPE = Recipe(
         limits=(
             "What it shows between two frames is generated: plausible, and not measured.",
             "A hundredth of the size of the paper's network; differences from the linear blend are denoised instead of "
-            "the frames.",
+            "the frames, by a schedule that ends in pure noise.",
             "Each slice is made alone; stage 2 makes them consistent.",
             "Trained on two patients' short-axis cines, on still images in random motion, and on phantoms of heart, "
             "knee and breathing.",
