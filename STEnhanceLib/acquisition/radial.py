@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import math
 import warnings
 
@@ -162,7 +163,7 @@ class _Gridding:
     def __init__(self, omega: torch.Tensor, shape: tuple[int, int]):
         self._shape = shape
         self._doubled = (2 * shape[0], 2 * shape[1])
-        self._scaling = torchkbnufft.KbNufft(shape, dtype=torch.complex64, device=omega.device).scaling_coef
+        self._scaling = _scaling(shape).to(omega.device)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Sparse")  # "in beta state", "invariant checks": nothing to act on
             real, imaginary = torchkbnufft.calc_tensor_spmatrix(omega.cpu(), shape)
@@ -181,6 +182,12 @@ class _Gridding:
         spectrum = (self._from_samples @ samples.T.contiguous()).T.contiguous().unflatten(1, self._doubled)
         images = torch.fft.ifft2(spectrum, norm="forward")[:, : self._shape[0], : self._shape[1]]
         return images * self._scaling.conj()
+
+
+@functools.lru_cache(maxsize=8)
+def _scaling(shape: tuple[int, int]) -> torch.Tensor:
+    """(J, I) complex64: what undoes the shading by the Kaiser–Bessel weights; as costly to make as a matrix."""
+    return torchkbnufft.KbNufft(shape, dtype=torch.complex64).scaling_coef
 
 
 def _as_torch(matrix: scipy.sparse.csr_array, device: torch.device) -> torch.Tensor:
