@@ -27,7 +27,8 @@ RECIPE = Recipe(
             *SIMULATED,
             "Measured samples are not kept: they are what the network makes of them.",
             "A convolution in k-space reaches a few lines far; what is further from any measured line stays empty, and "
-            "images stay blurred: it did not beat zero-filling on the tuning patient, and is there for comparison only.",
+            "images stay blurred: it did not beat zero-filling on the tuning patient, and is there for comparison "
+            "only.",
         ),
         citation=CITATION,
     ),
