@@ -27,7 +27,7 @@ NORMALISED_OVER = (4, 5)  # twice the mean over 5 blocks of 4 voxels, as a Gauss
 CONTRAST_FLOOR = 0.1  # of the intensity scale: below, structure counts as noise
 CONTRAST = 0.2  # of normalised images
 FORGIVEN = 0.1  # a larger difference counts less than its square
-USUAL_DIFFERENCE = 0.02  # mean squared, where there is some; data count the more, the more there is to explain
+USUAL_DIFFERENCE = 0.02  # mean squared, where there is some; a slice counts the more, the more there is to explain
 SMALLEST_GRID = 4  # control points along an axis that is long enough
 
 
@@ -63,20 +63,22 @@ def register(
     as_they_are = (first, second)
     normalised = first, second = _normalised(first), _normalised(second)
     squared = (second - first).square()
-    trust = squared.square().sum((1, 2, 3)) / squared.sum((1, 2, 3)).clamp(min=1e-9) / USUAL_DIFFERENCE
+    in_slice = {"dim": (2, 3), "keepdim": True}
+    trust = squared.square().sum(**in_slice) / squared.sum(**in_slice).clamp(min=1e-9) / USUAL_DIFFERENCE
     velocity = first.new_zeros(len(first), 2 if in_plane else 3, 1, 1, 1)
     units = padding_unit(first.shape[1:], spacing_mm, in_plane)
     for level in LEVELS:
         factors = _factors(level.coarseness, spacing_mm, units)
         pair = normalised if level.normalised else as_they_are
         images = [functional.avg_pool3d(image[:, None], factors) for image in pair]
+        trust_there = functional.avg_pool3d(trust[:, None], (factors[0], 1, 1))[:, 0]
         spacing = tuple(n * mm for n, mm in zip(factors, spacing_mm, strict=True))
         room = tuple(unit // factor for unit, factor in zip(units, factors, strict=True))
         control = _factors(level.control, spacing, room)
         shape = tuple(n // factor for n, factor in zip(images[0].shape[2:], control, strict=True))
         velocity = resized(velocity, shape)
         for _ in range(level.steps):
-            velocity = velocity + _step(velocity, images, trust, stiffness, spacing=spacing, control=control)
+            velocity = velocity + _step(velocity, images, trust_there, stiffness, spacing=spacing, control=control)
     return velocity
 
 
@@ -124,7 +126,7 @@ def _step(velocity, images, trust, stiffness, *, spacing, control) -> torch.Tens
     difference = second - first
     average = (first + second) / 2
     gradient = [_slope(average, axis, spacing[axis]) for axis in range(3 - parts, 3)]
-    weight = trust.view(-1, 1, 1, 1) * FORGIVEN / (difference.square() + FORGIVEN**2).sqrt()
+    weight = trust * FORGIVEN / (difference.square() + FORGIVEN**2).sqrt()
     entries = [(a, b) for a in range(parts) for b in range(a, parts)]
     products = [weight * gradient[a] * gradient[b] for a, b in entries] + [weight * g * difference for g in gradient]
     means = _spread(functional.avg_pool3d(torch.stack(products, dim=1), control))

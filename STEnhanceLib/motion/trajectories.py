@@ -26,7 +26,7 @@ BRIGHTNESS_SHARE = 0.75  # of the cubic in time
 MOST_UNEVEN = 2.5  # a frame that is farther or nearer by more than this factor tells nothing of the course
 STILL, MOVING = 0.0, 0.2  # pixels: from here to there warping takes over; following half a pixel already pays
 DOUBT = 0.2  # share of the blend in place where warping leaves more than EXPLAINED[1] of the squared difference
-EXPLAINED = (0.05, 0.15)
+EXPLAINED = (0.0, 0.05)
 HALVINGS = 6
 
 
