@@ -46,7 +46,7 @@ def test_a_module_looks_like_a_panel_that_needs_no_manual(host, phantom, module_
 
 @pytest.mark.parametrize(
     ("module_name", "first_choice"),
-    [("SuperResolve", "stenhance-sr"), ("ArtefactReduction", "frequency-split"), ("TemporalInterpolation", "linear")],
+    [("SuperResolve", "stenhance-sr"), ("ArtefactReduction", "frequency-split"), ("TemporalInterpolation", "motion")],
 )
 def test_a_module_opens_with_what_helps_most_on_images_alone(host, module_name, first_choice):
     assert host.load_module(module_file(module_name)).panel.method.key == first_choice
