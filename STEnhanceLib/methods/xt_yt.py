@@ -119,6 +119,6 @@ METHOD = Method(
     uses=(Need.KSPACE,),
     requires=("torch", "safetensors"),
     models=(CARTESIAN, RADIAL, *OF_IMAGES.values()),
-    rank=10,
+    rank=35,
     preview_frames=9,
 )
