@@ -27,7 +27,7 @@ def test_arithmetic_is_that_of_one_frame_and_a_multiply_add_counts_two(counted, 
 
 
 def test_a_method_that_refuses_three_frames_is_counted_on_all_of_them(counted, beating_disc):
-    run = measure([(counted, {"least_frames": 4})], beating_disc, {})
+    run = measure([(counted, {"least_frames": 5})], beating_disc, {})
     assert run.gflop_per_frame == pytest.approx(GFLOP, rel=1e-6)
 
 
@@ -51,9 +51,9 @@ def test_loading_shows_in_the_first_run_and_not_in_the_seconds_per_frame(counted
 
 def test_a_long_run_is_not_repeated(counted, beating_disc, monkeypatch):
     monkeypatch.setattr(measured_run, "SHORT_S", 0.0)
-    run = measure([(counted, {"least_frames": 4})], beating_disc, {})
+    run = measure([(counted, {"least_frames": 5})], beating_disc, {})
     assert run.seconds == run.first_seconds
-    assert np.isnan(run.gflop_per_frame), "three frames are refused, and eight would take long"
+    assert np.isnan(run.gflop_per_frame), "four frames are refused, and eight would take long"
 
 
 def test_every_price_reaches_the_record(counted, disc_folder):
