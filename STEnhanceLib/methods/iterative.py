@@ -128,7 +128,7 @@ def held_to_samples(kspace: KSpace, operator: Operator, samples: torch.Tensor, i
     from STEnhanceLib.acquisition.operators import conjugate_gradient
 
     allowed = EXACT * float(samples.norm())
-    if not kspace.noise_std * (2 * _measured(kspace) / kspace.grid.shape[0]) ** 0.5 <= allowed:  # also where it is NaN
+    if not _noise(kspace, slices=1) <= allowed:  # also where it is NaN
         return images
     for _ in range(ROUNDS):
         if float((operator.forward(images) - samples).norm()) <= allowed:
@@ -162,7 +162,7 @@ def _frames(kspace: KSpace, reconstruct: Reconstruct, support: bool, notes: list
             notes.append(ON_THE_CPU)
             operators = itertools.islice(slice_operators(kspace, where), len(slices), None)
     misfit, energy, invented, content = (sum(values) for values in zip(*(part.norms for part in slices), strict=True))
-    noise = kspace.noise_std * (2 * _measured(kspace)) ** 0.5 / energy**0.5
+    noise = _noise(kspace, count) / energy**0.5
     notes.append(
         RESIDUAL.format((misfit / energy) ** 0.5) + (NOISE_ALONE.format(noise) if noise >= 0 else NOISE_UNKNOWN)
     )
@@ -218,9 +218,8 @@ def _reconstructed(
         return _Slice(images.abs().cpu().numpy(), unsupported, norms)
 
 
-def _measured(kspace: KSpace) -> int:
-    """How many samples there are."""
-    if kspace.mask is None:
-        return kspace.samples.size
-    slices, coils, _, columns = kspace.coil_sensitivities.shape
-    return int(kspace.mask.sum()) * slices * coils * columns
+def _noise(kspace: KSpace, slices: int) -> float:
+    """The norm of the noise of so many slices, as far as it is known."""
+    total, coils, _, columns = kspace.coil_sensitivities.shape
+    measured = kspace.samples.size if kspace.mask is None else int(kspace.mask.sum()) * total * coils * columns
+    return kspace.noise_std * (2 * measured * slices / total) ** 0.5

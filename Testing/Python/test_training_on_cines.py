@@ -10,6 +10,8 @@ pytest.importorskip("torchkbnufft")
 pytest.importorskip("safetensors")
 pytestmark = pytest.mark.usefixtures("one_thread")
 
+from practising import mistakes_of_practice  # noqa: E402
+
 from STEnhanceLib import networks  # noqa: E402
 from STEnhanceLib.training.exercises.moving_images import cine  # noqa: E402
 from STEnhanceLib.training.exercises.spoilt_cines import SpoiltCines, as_images  # noqa: E402
@@ -72,13 +74,7 @@ class TestUndersampledCines:
         exercise = UndersampledCines(stock, torch.device("cpu"), acquisition)
         network = networks.build("xt-yt-cascade", SMALL)
         scan = exercise.batch(np.random.default_rng(3))
-        optimizer, mistakes = torch.optim.Adam(network.parameters(), 0.05), []
-        for _ in range(12):
-            optimizer.zero_grad()
-            mistake = exercise.loss(network, scan, 0.0, np.random.default_rng(0))
-            mistake.backward()
-            optimizer.step()
-            mistakes.append(mistake.item())
+        mistakes = mistakes_of_practice(exercise, network, scan, learning_rate=0.05, steps=12)
 
         assert mistakes[-1] < 0.99 * mistakes[0]
 
