@@ -8,11 +8,11 @@ import pkgutil
 from collections.abc import Mapping
 
 from STEnhanceLib.errors import STEnhanceError
-from STEnhanceLib.methods.declaration import EnhancedFrame, Enhancement, Method, Need, Task, parse_parameters
+from STEnhanceLib.methods.declaration import EnhancedFrame, Enhancement, Method, Need, SideMap, Task, parse_parameters
 
 __all__ = [
-    "EnhancedFrame", "Enhancement", "Method", "Need", "Task", "all_methods", "find_method", "methods_for",
-    "parse_parameters",
+    "EnhancedFrame", "Enhancement", "Method", "Need", "SideMap", "Task", "all_methods", "find_method",
+    "methods_for", "parse_parameters",
 ]  # fmt: skip
 
 

@@ -11,6 +11,7 @@ import enum
 import importlib.util
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, NamedTuple, get_type_hints
 
 import numpy as np
@@ -34,6 +35,28 @@ class Need(str, enum.Enum):
     KSPACE = "kspace"  # an acquisition.kspace.KSpace
 
 
+@dataclass(frozen=True)
+class SideMap:
+    """A map that a method yields beside the voxels of every frame, on the grid of its result.
+
+    Attributes:
+        key: lower-case letters, digits and hyphens, for `EnhancedFrame.maps` and for names of files: "left-out-error".
+        title: the words behind the name of the result in the scene: "spread of the samples".
+        unit: of its values: "mm", "%"; empty for the intensity scale of the images.
+        vector: (3, K, J, I) displacements along right, anterior and superior in mm, to be added to the place of a
+            voxel; else (K, J, I) values.
+    """
+
+    key: str
+    title: str
+    unit: str = ""
+    vector: bool = False
+
+    def shape(self, grid: Grid) -> tuple[int, ...]:
+        """Of the map of one frame."""
+        return (3, *grid.shape) if self.vector else grid.shape
+
+
 class EnhancedFrame(NamedTuple):
     """One finished frame.
 
@@ -41,10 +64,12 @@ class EnhancedFrame(NamedTuple):
         voxels: (K, J, I) float32 on the intensity scale of the input.
         unsupported: the fraction of each voxel that the measurement does not support, 0 measured … 1 invented;
             (K, J, I), or one number for the whole frame. NaN where there was no measurement to check against.
+        maps: float32 by `SideMap.key`, all that the `Enhancement` announces and nothing else.
     """
 
     voxels: np.ndarray
     unsupported: np.ndarray | float
+    maps: Mapping[str, np.ndarray] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -56,12 +81,14 @@ class Enhancement:
         frames: yields one `EnhancedFrame` per time of `grid`, in order; computing happens while iterating.
         notes: what was assumed or could not be checked, one sentence each; a list may grow while frames are computed.
         models: names of the bundles whose networks compute it, see `models.find_model`.
+        maps: what every frame brings beside its voxels.
     """
 
     grid: Grid
     frames: Iterator[EnhancedFrame]
     notes: Sequence[str] = ()
     models: tuple[str, ...] = ()
+    maps: tuple[SideMap, ...] = ()
 
 
 @dataclass(frozen=True)

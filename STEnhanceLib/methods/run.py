@@ -153,8 +153,28 @@ def _watched(method: Method, started: Enhancement) -> Iterator[EnhancedFrame]:
                 f"{method.key} made frame {count} with shape {frame.voxels.shape} or with NaN voxels; expected finite "
                 f"{started.grid.shape}. This is a fault of the method; please report it with your parameters."
             )
+        _check_maps(method, started, count, frame)
         yield frame
     if count != len(started.grid):
         raise STEnhanceError(
             f"{method.key} made {count} of {len(started.grid)} frames. This is a fault of the method; please report it."
         )
+
+
+def _check_maps(method: Method, started: Enhancement, count: int, frame: EnhancedFrame) -> None:
+    announced = [side_map.key for side_map in started.maps]
+    if sorted(frame.maps) != sorted(announced):
+        made, expected = (", ".join(sorted(keys)) or "none" for keys in (frame.maps, announced))
+        raise STEnhanceError(
+            f"{method.key} made frame {count} with these maps: {made}; expected: {expected}. This is a fault of the "
+            "method; please report it."
+        )
+    for side_map in started.maps:
+        values = frame.maps[side_map.key]
+        shape = side_map.shape(started.grid)
+        if values.shape != shape or values.dtype != np.float32 or not np.isfinite(values).all():
+            raise STEnhanceError(
+                f"{method.key} made the map {side_map.key!r} of frame {count} with shape {values.shape} of "
+                f"{values.dtype} or with NaN voxels; expected finite {shape} of float32. This is a fault of the "
+                "method; please report it with your parameters."
+            )
