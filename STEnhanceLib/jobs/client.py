@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import dataclasses
 import itertools
 import logging
 import shutil
@@ -112,6 +113,7 @@ class Worker:
             "device": device,
             "result": str(job._result_path),
             "unsupported": str(job._unsupported_path),
+            "maps": job._maps_start,
         }
         job._order = order
         self._waiting.append(job)
@@ -203,6 +205,7 @@ class Job:
         self._number = number
         self._result_path = folder / f"result-{number}.npy"
         self._unsupported_path = folder / f"unsupported-{number}.npy"
+        self._maps_start = str(folder / f"map-{number}")
         self._order: dict[str, Any] = {}
         self._inputs: list[np.ndarray] = []  # held until the end, because their files live as long as they do
         self._events: deque[Event] = deque()
@@ -210,6 +213,7 @@ class Job:
         self._plan: Planned | None = None
         self._frames: np.ndarray | None = None
         self._unsupported: np.ndarray | None = None
+        self._maps: dict[str, np.ndarray] = {}
         self._seconds: list[float] = []
         self._ending: Event | None = None
 
@@ -265,7 +269,8 @@ class Job:
             case "finished":
                 finished = Finished(tuple(message["notes"]), message["attributes"])
                 if finished.notes and self._plan is not None:
-                    self._plan = Planned(self._plan.grid, self._plan.notes + finished.notes, finished.attributes)
+                    notes = self._plan.notes + finished.notes
+                    self._plan = dataclasses.replace(self._plan, notes=notes, attributes=finished.attributes)
                 self._finish(finished)
             case "cancelled":
                 self._finish(Cancelled())
@@ -274,9 +279,10 @@ class Job:
                     logger.error("%s", message["details"])
                 self._finish(Failed(message["message"]))
             case "planned" if self._patience_ends is None:
-                self._frames = voxels.delete_with(voxels.open_read_only(self._result_path), self._result_path)
-                grid = messages.decode_grid(message["grid"])
-                self._plan = Planned(grid, tuple(message["notes"]), message["attributes"])
+                grid, maps = messages.decode_grid(message["grid"]), messages.decode_maps(message["maps"])
+                self._frames = _opened(self._result_path)
+                self._maps = {each.key: _opened(messages.map_path(self._maps_start, each.key)) for each in maps}
+                self._plan = Planned(grid, tuple(message["notes"]), message["attributes"], maps)
                 self._events.append(self._plan)
             case "working" if self._patience_ends is None:
                 share, seconds = message["share"], message["seconds"]
@@ -288,8 +294,7 @@ class Job:
     def _frame(self, index: int, seconds: float, unsupported: float | str | None) -> FrameReady:
         if unsupported == "map":
             if self._unsupported is None:
-                path = self._unsupported_path
-                self._unsupported = voxels.delete_with(voxels.open_read_only(path), path)
+                self._unsupported = _opened(self._unsupported_path)
             unsupported = self._unsupported[index]
         elif unsupported is None:
             unsupported = float("nan")
@@ -297,7 +302,8 @@ class Job:
         count = len(self._plan.grid)
         typical = float(np.mean(self._seconds[1:] or self._seconds))  # the first frame also bears the preparations
         remaining = typical * (count - index - 1)
-        return FrameReady(index, count, self._frames[index], unsupported, seconds, remaining)
+        maps = {key: values[index] for key, values in self._maps.items()}
+        return FrameReady(index, count, self._frames[index], unsupported, seconds, remaining, maps)
 
     def _finish(self, ending: Event) -> None:
         if self.done:  # its worker died afterwards
@@ -311,5 +317,12 @@ class Job:
         self._inputs.clear()
         if not isinstance(ending, Finished):
             self._frames = self._unsupported = None
-            for path in (self._result_path, self._unsupported_path):
+            self._maps = {}
+            maps = self._result_path.parent.glob(f"{Path(self._maps_start).name}-*")
+            for path in (self._result_path, self._unsupported_path, *maps):
                 voxels.delete(path)
+
+
+def _opened(path: Path) -> np.memmap:
+    """The voxels of a file that the worker made, which goes with them."""
+    return voxels.delete_with(voxels.open_read_only(path), path)

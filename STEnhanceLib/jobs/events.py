@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from STEnhanceLib.methods import SideMap
 from STEnhanceLib.sequence import Grid
 
 
@@ -18,11 +19,13 @@ class Planned:
         grid: where and when the result will lie.
         notes: what the method assumed, one sentence each.
         attributes: provenance of the result, see `methods.run.provenance`.
+        maps: what every frame brings beside its voxels.
     """
 
     grid: Grid
     notes: tuple[str, ...]
     attributes: Mapping[str, str]
+    maps: tuple[SideMap, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ class FrameReady:
         unsupported: as in `methods.EnhancedFrame`; a read-only view where it is a map.
         seconds: what the method took for this frame.
         remaining_s: estimated seconds until the last frame.
+        maps: what was announced beside the voxels, by `SideMap.key`; read-only views, too.
     """
 
     index: int
@@ -59,6 +63,7 @@ class FrameReady:
     unsupported: np.ndarray | float
     seconds: float
     remaining_s: float
+    maps: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,14 @@
-"""Sequences and grids as JSON; their voxels stay in the file they name."""
+"""Sequences, grids and side maps as JSON; their voxels stay in the files they name."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from STEnhanceLib.jobs import voxels
+from STEnhanceLib.methods import SideMap
 from STEnhanceLib.sequence import Grid, ImageSequence
 
 
@@ -39,6 +41,21 @@ def encode_sequence(sequence: ImageSequence, path: Path) -> dict[str, Any]:
 def encode_part(frames: Sequence[int], slices: slice) -> dict[str, Any]:
     """Frames and slices, see `Grid.part`."""
     return {"frames": [int(frame) for frame in frames], "slices": [slices.start, slices.stop]}
+
+
+def encode_maps(maps: Iterable[SideMap]) -> list[dict[str, Any]]:
+    """What a method announces beside the voxels; the files are those of `map_path`."""
+    return [dataclasses.asdict(side_map) for side_map in maps]
+
+
+def decode_maps(message: list[dict[str, Any]]) -> tuple[SideMap, ...]:
+    """The maps that `encode_maps` wrote."""
+    return tuple(SideMap(**fields) for fields in message)
+
+
+def map_path(start: str, key: str) -> Path:
+    """The file of one map among those of a job, which all start alike."""
+    return Path(f"{start}-{key}.npy")
 
 
 def decode_sequence(message: dict[str, Any] | None) -> ImageSequence | None:

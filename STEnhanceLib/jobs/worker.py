@@ -8,7 +8,7 @@ FOLDER holds the voxel files of all jobs and belongs to the parent; the worker r
 |---|---|
 | (start) | `{"event": "started", "pid": …}` |
 | `{"run": 1, "method": …, "settings": …, "sequence": …, "prior": …, "kspace": …, "kspace_part": …, "device": …, \
-"result": …, "unsupported": …}` | \
+"result": …, "unsupported": …, "maps": …}` | \
 `planned`, `working` now and then, `frame` for every frame, then `finished` (with late notes), \
 `failed` or `cancelled`, each with `"job": 1` |
 | `{"cancel": 1}` | `cancelled` after the frame at work |
@@ -115,7 +115,10 @@ class _Worker:
         result = _Result(order, enhancement)
         attributes = run.provenance(method, parameters, sequence, enhancement)
         grid, planned = messages.encode_grid(enhancement.grid), len(enhancement.notes)
-        self._say(job=order["run"], event="planned", grid=grid, notes=enhancement.notes, attributes=attributes)
+        maps = messages.encode_maps(enhancement.maps)
+        self._say(
+            job=order["run"], event="planned", grid=grid, notes=enhancement.notes, attributes=attributes, maps=maps
+        )
         start = time.perf_counter()
 
         def tell(text: str, share: float) -> None:
@@ -147,18 +150,28 @@ class _Result:
     def __init__(self, order: dict[str, Any], enhancement: Enhancement):
         self._shape = (len(enhancement.grid), *enhancement.grid.shape)
         self._frames = voxels.create(Path(order["result"]), self._shape, np.float32)
-        self._map_path = Path(order["unsupported"])
-        self._maps = None
+        self._unsupported_path = Path(order["unsupported"])
+        self._unsupported = None
+        self._maps = {
+            announced.key: voxels.create(
+                messages.map_path(order["maps"], announced.key),
+                (len(enhancement.grid), *announced.shape(enhancement.grid)),
+                np.float32,
+            )
+            for announced in enhancement.maps
+        }
 
     def write(self, index: int, frame: EnhancedFrame) -> float | str | None:
         """Keep a frame; what the message says about its unsupported fraction: a number, None for NaN, or "map"."""
         self._frames[index] = frame.voxels
+        for key, values in frame.maps.items():
+            self._maps[key][index] = values
         if np.ndim(frame.unsupported) == 0:
             number = float(frame.unsupported)
             return None if np.isnan(number) else number
-        if self._maps is None:
-            self._maps = voxels.create(self._map_path, self._shape, np.float32)
-        self._maps[index] = frame.unsupported
+        if self._unsupported is None:
+            self._unsupported = voxels.create(self._unsupported_path, self._shape, np.float32)
+        self._unsupported[index] = frame.unsupported
         return "map"
 
 

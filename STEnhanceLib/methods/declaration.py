@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import importlib.util
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -51,6 +52,13 @@ class SideMap:
     title: str
     unit: str = ""
     vector: bool = False
+
+    def __post_init__(self):
+        if not re.fullmatch("[a-z0-9]+(-[a-z0-9]+)*", self.key):
+            raise STEnhanceError(
+                f"A map was announced with the key {self.key!r}; expected lower-case letters, digits and hyphens, for "
+                "it becomes part of the names of files. This is a fault of the method; please report it."
+            )
 
     def shape(self, grid: Grid) -> tuple[int, ...]:
         """Of the map of one frame."""

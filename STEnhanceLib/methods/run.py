@@ -45,6 +45,12 @@ def enhance(method: Method, sequence: ImageSequence, parameters: Any, **inputs: 
         if taken[name] is None:
             raise STEnhanceError(f"{method.key} needs a {name} beside the images and got none: add --{name} FILE.")
     started = method.enhance(sequence, parameters, **taken)
+    keys = [side_map.key for side_map in started.maps]
+    if len(set(keys)) < len(keys):
+        raise STEnhanceError(
+            f"{method.key} announced maps with the keys {', '.join(keys)}; expected each of them once. This is a fault "
+            "of the method; please report it."
+        )
     for name in started.models:
         find_model(name).checked_weights()
     return dataclasses.replace(started, frames=_watched(method, started))
