@@ -150,10 +150,15 @@ class SceneRun:
                 self.count = len(event.grid)
                 self.notes += event.notes
                 self.publication = Publication(
-                    self._input_node, event.grid, self._name, event.attributes, input_times_ms=self._input_times_ms
+                    self._input_node,
+                    event.grid,
+                    self._name,
+                    event.attributes,
+                    input_times_ms=self._input_times_ms,
+                    maps=event.maps,
                 )
             case FrameReady():
-                self.publication.add_frame(event.voxels, event.unsupported)
+                self.publication.add_frame(event.voxels, event.unsupported, event.maps)
                 self.finished_frames, self.remaining_s = event.index + 1, event.remaining_s
                 self.stage, self.share = "", 0.0
             case Working():

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from STEnhanceLib.beside import leave_browser, place_beside, remove, sequences_of, with_helpers
 from STEnhanceLib.errors import STEnhanceError
+from STEnhanceLib.methods import SideMap
 from STEnhanceLib.methods.run import GENERATED_FRAMES, SAME_MOMENT_MS, generated_text
 from STEnhanceLib.scene import (
     FRAME_DISTANCE_MS,
@@ -24,6 +26,7 @@ from STEnhanceLib.scene import (
     insert_frame,
 )
 from STEnhanceLib.sequence import Grid
+from STEnhanceLib.side_maps import PublishedMap
 
 PARTIAL = "STEnhance.Partial"
 _SAVES_CHANGES = "stenhanceSavesChanges"  # node references of a browser: see Publication.finish
@@ -51,6 +54,7 @@ class Publication:
         *,
         input_times_ms: np.ndarray | None = None,
         share_display: bool = True,
+        maps: Sequence[SideMap] = (),
     ):
         """Prepare to publish; the scene is not touched yet.
 
@@ -61,6 +65,7 @@ class Publication:
             attributes: provenance, see `methods.run.provenance`.
             input_times_ms: (T,) times with which the input was read, where they are not those of the node.
             share_display: one window and level for input and result.
+            maps: what every frame brings beside its voxels; each becomes a sequence of its own, see `side_maps`.
 
         Raises:
             STEnhanceError: the node is no sequence, or its index cannot hold the times of the result.
@@ -69,6 +74,7 @@ class Publication:
         self._input, _ = find_sequence(input_node)
         self._grid, self._name, self._attributes = grid, name, dict(attributes or {})
         self._share_display = share_display
+        self._maps = {side_map.key: PublishedMap(side_map, self._attributes) for side_map in maps}
         times = frame_times(self._input)[0] if input_times_ms is None else np.asarray(input_times_ms)
         self._index_values, self._acquired = _index_values(self._input, times, grid.times_ms)
         self._distances_ms = _distances_ms(grid, times)
@@ -79,12 +85,24 @@ class Publication:
         """How many frames have been published."""
         return 0 if self.sequence is None else self.sequence.GetNumberOfDataNodes()
 
-    def add_frame(self, voxels: np.ndarray, unsupported: np.ndarray | float = math.nan) -> None:
+    @property
+    def maps(self) -> list:
+        """The `vtkMRMLSequenceNode` of every map that is in the scene with the result; empty before the first frame."""
+        nodes = (published.sequence for published in self._maps.values())
+        return [node for node in nodes if node is not None and node.GetScene() is not None]
+
+    def add_frame(
+        self,
+        voxels: np.ndarray,
+        unsupported: np.ndarray | float = math.nan,
+        maps: Mapping[str, np.ndarray] | None = None,
+    ) -> None:
         """Show the next frame, in the order of `grid.times_ms`.
 
         Args:
             voxels: (K, J, I), copied once; the caller may reuse the array.
             unsupported: see `methods.EnhancedFrame`; its mean is kept with the frame.
+            maps: all that were announced, by `SideMap.key`; copied, too.
 
         Raises:
             STEnhanceError: the frame does not fit the grid, or the user removed input or result from the scene.
@@ -111,6 +129,8 @@ class Publication:
             self._open(voxels, attributes)
         else:
             insert_frame(self.sequence, self._index_values[index], voxels, self._grid.ijk_to_ras, attributes)
+        for key, published in self._maps.items():
+            published.add_frame(self._index_values[index], maps[key], self._grid.ijk_to_ras, self._grid.times_ms[index])
 
     def finish(self, attributes: Mapping[str, str] | None = None) -> None:
         """All frames are there: the browser steps through the result where that is denser than its master.
@@ -127,13 +147,14 @@ class Publication:
             )
         self._check_scene()
         if attributes:
-            describe(self.sequence, attributes, self._grid.periodic)
+            for node in (self.sequence, *self.maps):
+                describe(node, attributes, self._grid.periodic)
         master = self.browser.GetMasterSequenceNode()
         if not _steps_through(self.sequence, master):
             return
         # A browser that saves changes would insert copies of frames into every sequence that lacks one of the
         # master's moments, the user's input among them. It remembers which they were for when the result goes.
-        for sequence in _sequences(self.browser):
+        for sequence in sequences_of(self.browser):
             if self.browser.GetSaveChanges(sequence):
                 self.browser.AddNodeReferenceID(_SAVES_CHANGES, sequence.GetID())
                 self.browser.SetSaveChanges(sequence, False)
@@ -146,19 +167,22 @@ class Publication:
             return
         if keep_partial and len(self) and self.sequence.GetScene() is not None:
             if len(self) < len(self._grid):
-                self.sequence.SetAttribute(PARTIAL, f"{len(self)} of {len(self._grid)} frames")
-                if GENERATED_FRAMES in self._attributes:
-                    self.sequence.SetAttribute(GENERATED_FRAMES, generated_text(~self._acquired[: len(self)]))
+                for node in (self.sequence, *self.maps):
+                    node.SetAttribute(PARTIAL, f"{len(self)} of {len(self._grid)} frames")
+                    if GENERATED_FRAMES in self._attributes:
+                        node.SetAttribute(GENERATED_FRAMES, generated_text(~self._acquired[: len(self)]))
             return
         scene, browser = self.sequence.GetScene(), self.browser
-        leftovers = _volume_with_helpers(self.proxy)
+        for published in self._maps.values():
+            published.remove()
+        leftovers = with_helpers(self.proxy)
         if browser.GetScene() is not None:
             self._leave_browser()
-            if self._made_browser and _sequences(browser) == [self._input]:
-                leftovers = [browser, *leftovers, *_volume_with_helpers(browser.GetProxyNode(self._input))]
+            if self._made_browser and sequences_of(browser) == [self._input]:
+                leftovers = [browser, *leftovers, *with_helpers(browser.GetProxyNode(self._input))]
         if scene is not None:
             leftovers += [self.sequence.GetStorageNode(), self.sequence]
-        _remove(leftovers)
+        remove(leftovers)
         self.sequence = self.browser = self.proxy = None
 
     def _check_scene(self) -> None:
@@ -188,35 +212,25 @@ class Publication:
             # name stays: renaming it with every frame makes linked slice views all show the result.
             self.browser.AddSynchronizedSequenceNode(self.sequence)
             self.proxy = self.browser.AddProxyNode(self.sequence.GetNthDataNode(0), self.sequence, True)
-            self._place_beside(self.browser.GetProxyNode(self._input))
+            self._show_like(self.browser.GetProxyNode(self._input))
+        for published in self._maps.values():
+            published.open(self.sequence, self.browser, self.proxy, self._grid.periodic)
 
-    def _place_beside(self, input_proxy) -> None:
+    def _show_like(self, input_proxy) -> None:
         if self._share_display and input_proxy is not None and input_proxy.GetDisplayNode() is not None:
             self.proxy.SetAndObserveDisplayNodeID(input_proxy.GetDisplayNodeID())
         else:
             self.proxy.CreateDefaultDisplayNodes()
         self.proxy.AddDefaultStorageNode()
-        if input_proxy is None:
-            return
-        self.proxy.SetAndObserveTransformNodeID(input_proxy.GetTransformNodeID())
-        hierarchy = self.proxy.GetScene().GetFirstNodeByClass("vtkMRMLSubjectHierarchyNode")
-        item = hierarchy.GetItemByDataNode(input_proxy) if hierarchy is not None else 0
-        if item:
-            parent = hierarchy.GetItemParent(item)
-            own_item = hierarchy.GetItemByDataNode(self.proxy) or hierarchy.CreateItem(parent, self.proxy)
-            hierarchy.SetItemParent(own_item, parent)
+        place_beside(self.proxy, input_proxy)
 
     def _leave_browser(self) -> None:
         browser = self.browser
-        others = [sequence for sequence in _sequences(browser) if sequence is not self.sequence]
+        others = [sequence for sequence in sequences_of(browser) if sequence is not self.sequence]
         if browser.GetMasterSequenceNode() is self.sequence and others:
             master = self._old_master if self._old_master in others else others[0]
             browser.SetAndObserveMasterSequenceNodeID(master.GetID())
-        if self.sequence in _sequences(browser):
-            playing, recording = browser.GetPlaybackActive(), browser.GetRecordingActive()
-            browser.RemoveSynchronizedSequenceNode(self.sequence.GetID())
-            browser.SetPlaybackActive(playing)  # removing a sequence stops both
-            browser.SetRecordingActive(recording)
+        leave_browser(self.sequence, browser)
         # `finish` kept the browser from saving changes while a denser result was its master: it may again, except for
         # sequences that another denser result still shields.
         master = browser.GetMasterSequenceNode()
@@ -287,27 +301,3 @@ def _steps_through(result, master) -> bool:
     ours, theirs = ([float(value) for value in index_values(node)] for node in (result, master))
     slack = result.GetNumericIndexValueTolerance()
     return ours[0] <= theirs[0] + slack and ours[-1] >= theirs[-1] - slack
-
-
-def _sequences(browser) -> list:
-    from vtkmodules.vtkCommonCore import vtkCollection
-
-    nodes = vtkCollection()
-    browser.GetSynchronizedSequenceNodes(nodes, True)
-    return [nodes.GetItemAsObject(index) for index in range(nodes.GetNumberOfItems())]
-
-
-def _volume_with_helpers(volume) -> list:
-    """A volume with its display and storage nodes, which removing it would leave in the scene."""
-    if volume is None or volume.GetScene() is None:
-        return []
-    displays = [volume.GetNthDisplayNode(index) for index in range(volume.GetNumberOfDisplayNodes())]
-    return [volume, *displays, volume.GetStorageNode()]
-
-
-def _remove(nodes: list) -> None:
-    """Remove nodes that are still in a scene, in this order; display nodes only when nothing shows with them."""
-    for node in nodes:
-        in_use = node is not None and node.IsA("vtkMRMLDisplayNode") and node.GetDisplayableNode() is not None
-        if node is not None and node.GetScene() is not None and not in_use:
-            node.GetScene().RemoveNode(node)

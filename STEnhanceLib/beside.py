@@ -1,0 +1,55 @@
+"""What puts a node of the scene beside another one, and takes it away without a trace."""
+
+from __future__ import annotations
+
+
+def place_beside(node, neighbour) -> None:
+    """Give a node the parent transform and the folder of another one, where there is one.
+
+    Args:
+        node: a volume or transform of the scene.
+        neighbour: the same, or None.
+    """
+    if neighbour is None:
+        return
+    node.SetAndObserveTransformNodeID(neighbour.GetTransformNodeID())
+    hierarchy = node.GetScene().GetFirstNodeByClass("vtkMRMLSubjectHierarchyNode")
+    item = hierarchy.GetItemByDataNode(neighbour) if hierarchy is not None else 0
+    if item:
+        parent = hierarchy.GetItemParent(item)
+        own_item = hierarchy.GetItemByDataNode(node) or hierarchy.CreateItem(parent, node)
+        hierarchy.SetItemParent(own_item, parent)
+
+
+def sequences_of(browser) -> list:
+    """The sequence nodes that a browser shows, its master among them."""
+    from vtkmodules.vtkCommonCore import vtkCollection
+
+    nodes = vtkCollection()
+    browser.GetSynchronizedSequenceNodes(nodes, True)
+    return [nodes.GetItemAsObject(index) for index in range(nodes.GetNumberOfItems())]
+
+
+def leave_browser(sequence, browser) -> None:
+    """Take a sequence out of a browser, which goes on playing or recording if it was."""
+    if sequence in sequences_of(browser):
+        playing, recording = browser.GetPlaybackActive(), browser.GetRecordingActive()
+        browser.RemoveSynchronizedSequenceNode(sequence.GetID())
+        browser.SetPlaybackActive(playing)  # removing a sequence stops both
+        browser.SetRecordingActive(recording)
+
+
+def with_helpers(node) -> list:
+    """A volume or transform with its display and storage nodes, which removing it would leave in the scene."""
+    if node is None or node.GetScene() is None:
+        return []
+    displays = [node.GetNthDisplayNode(index) for index in range(node.GetNumberOfDisplayNodes())]
+    return [node, *displays, node.GetStorageNode()]
+
+
+def remove(nodes: list) -> None:
+    """Remove nodes that are still in a scene, in this order; display nodes only when nothing shows with them."""
+    for node in nodes:
+        in_use = node is not None and node.IsA("vtkMRMLDisplayNode") and node.GetDisplayableNode() is not None
+        if node is not None and node.GetScene() is not None and not in_use:
+            node.GetScene().RemoveNode(node)
