@@ -15,6 +15,7 @@ from STEnhanceLib.comparison import shown_volume
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.panels import score_nodes, words
 from STEnhanceLib.panels.companions import Companions
+from STEnhanceLib.panels.frame_label import FrameLabel
 from STEnhanceLib.panels.live_comparison import PANES, LiveComparison, Mode
 from STEnhanceLib.panels.measuring import Measuring
 from STEnhanceLib.panels.profile_line import ProfileLine
@@ -46,13 +47,16 @@ class ComparePanel:
         self._arranging = Steps(self._say_bad)
         self._measuring = Measuring(self._on_measured, self._say_bad)
         self._profile = ProfileLine(self._on_profile)
+        self._frame_label = FrameLabel(self._on_frame_text, lambda: self.views.view_of_result)
         self._chart = None
+        self._entered = True
         for selector in self._selectors:
             selector.addAttribute("vtkMRMLSequenceNode", "DataNodeClassName", "vtkMRMLScalarVolumeNode")
         widget.setMRMLScene(slicer.mrmlScene)
         for selector in self._selectors:
             selector.setCurrentNode(None)
         self.ui.profileWidget.setVisible(False)
+        self.ui.frameLabel.setVisible(False)
         self._connect()
         self._on_choice()
 
@@ -67,12 +71,19 @@ class ComparePanel:
                 selector.setCurrentNode(node)
         self._on_choice()
 
+    def enter(self) -> None:
+        """The module is shown: the views say again which frames are generated."""
+        self._entered = True
+        self._frame_label.follow(self.after)
+
     def exit(self) -> None:
         """The module is left: the user's views come back and all helpers go. Metrics stay, they are a result."""
         self.ui.compareButton.checked = False
         self.ui.profileButton.checked = False
         self._measuring.stop()
         self._companions.remove()
+        self._entered = False
+        self._frame_label.stop()
 
     def on_scene_start_close(self) -> None:
         """The scene is about to lose its nodes."""
@@ -143,6 +154,7 @@ class ComparePanel:
             self.ui.compareButton.checked = self.ui.profileButton.checked = False
         if not self.ui.compareButton.checked:
             self._companions.remove()
+        self._frame_label.follow(self.after if self._entered else None)
         self._on_view_choice()
         self._profile.show(self._compared(), self.after)
 
@@ -161,6 +173,7 @@ class ComparePanel:
         else:
             self._arranging.stop()
             self.views.leave()
+            self._frame_label.update()
             self._companions.remove()
             self.ui.legendLabel.text = ""
         self.ui.legendLabel.setVisible(on)
@@ -210,6 +223,7 @@ class ComparePanel:
         if self.ui.differenceCheckBox.checked:
             volumes["difference"] = self._companions.difference(self.after, base)
         self.views.show(volumes, self.mode, self._chart)
+        self._frame_label.update()
         names = {name: node.GetName() for name, node in self._compared().items()}
         names["difference"] = f"{self.after.GetName()} − {base.GetName()}"
         sides = {"before": _("right of the line"), "after": _("left of the line")} if self.mode == Mode.WIPE else {}
@@ -252,6 +266,12 @@ class ComparePanel:
 
     def _on_profile(self, text: str) -> None:
         self.ui.profileLabel.text = text
+
+    # Frame
+
+    def _on_frame_text(self, text: str) -> None:
+        self.ui.frameLabel.text = text
+        self.ui.frameLabel.setVisible(bool(text))
 
     def _say(self, text: str) -> None:
         self.ui.compareStatusLabel.text = html.escape(text)

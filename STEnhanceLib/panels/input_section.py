@@ -30,7 +30,7 @@ def forget_corrections_of_another_input(parameters: EnhanceParameterNode) -> Non
         with slicer.util.NodeModify(parameters):
             parameters.correctionsFor = node_id
             parameters.frameDurationMs, parameters.cycle = 0.0, ""
-            parameters.kspacePath = _kspace_file(parameters.inputNode)
+            parameters.kspacePath = kspace_file_of(parameters.inputNode)
 
 
 def likely_input():
@@ -39,7 +39,8 @@ def likely_input():
     return next((node for node in sequences if node.GetDataNodeClassName() == "vtkMRMLScalarVolumeNode"), None)
 
 
-def _kspace_file(node) -> str:
+def kspace_file_of(node) -> str:
+    """The path of the k-space file that a sequence node names as its own; empty where it names none."""
     if node is not None:
         with contextlib.suppress(STEnhanceError):  # a plain volume has none, and the panel says what it is
             return scene.find_sequence(node)[0].GetAttribute(scene.KSPACE_FILE) or ""

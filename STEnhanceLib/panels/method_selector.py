@@ -5,9 +5,12 @@ from __future__ import annotations
 import qt
 from slicer.i18n import tr as _
 
+from STEnhanceLib.acquisition import kspace_kind
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.methods import Method, Need, Task, find_method, methods_for
 from STEnhanceLib.models import find_model
+
+CARTESIAN_ONLY = ("k-space-cnn",)  # keys of what completes lines of k-space, and refuses spokes
 
 _GREY, _BLACK = 0, 33  # Qt.NoItemFlags; Qt.ItemIsEnabled | Qt.ItemIsSelectable
 
@@ -22,7 +25,7 @@ class MethodSelector:
 
     def __init__(self, box, task: Task):
         self._box, self._task = box, task
-        self._has_kspace = False
+        self._has_kspace, self._kind = False, kspace_kind.UNKNOWN
         self._fill()
         self.select(self._suggested().key)
 
@@ -37,10 +40,10 @@ class MethodSelector:
         if row >= 0:
             self._box.setCurrentIndex(row)
 
-    def offer(self, has_kspace: bool) -> None:
-        """The measurement is at hand, or not; the choice stays."""
-        if has_kspace != self._has_kspace:
-            self._has_kspace = has_kspace
+    def offer(self, has_kspace: bool, kind: str = kspace_kind.UNKNOWN) -> None:
+        """The measurement is at hand, or not, and of which kind it is; the choice stays."""
+        if (has_kspace, kind) != (self._has_kspace, self._kind):
+            self._has_kspace, self._kind = has_kspace, kind
             self.refill()
 
     def suggest(self) -> bool:
@@ -66,7 +69,8 @@ class MethodSelector:
             if obstacle:
                 title += " – " + obstacle
             self._box.addItem(title, method.key)
-            self._box.setItemData(row, _(method.summary), qt.Qt.ToolTipRole)
+            why_not = _("Cannot run: it {obstacle}.").format(obstacle=obstacle) + " " if obstacle else ""
+            self._box.setItemData(row, why_not + _(method.summary), qt.Qt.ToolTipRole)
             self._box.setItemData(row, _GREY if obstacle else _BLACK, qt.Qt.UserRole - 1)  # the item's flags
 
     def _in_order(self) -> list[Method]:
@@ -83,6 +87,8 @@ class MethodSelector:
             return _("needs {packages}, not installed").format(packages=", ".join(missing))
         if Need.KSPACE in method.needs and not self._has_kspace:
             return _("needs the k-space file of the measurement")
+        if self._kind == kspace_kind.RADIAL and method.key in CARTESIAN_ONLY:
+            return _("needs Cartesian k-space, and this is radial")
         return ""
 
     def _suggested(self) -> Method:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import logging
 from pathlib import Path
 
@@ -13,24 +12,28 @@ from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
 from STEnhanceLib import device, scene
+from STEnhanceLib.acquisition.kspace_kind import kspace_kind
 from STEnhanceLib.enhancing import SceneRun
 from STEnhanceLib.errors import STEnhanceError
-from STEnhanceLib.methods import Method, Need, Task, methods_for, parse_parameters
-from STEnhanceLib.methods.run import NOT_FOR_CLINICAL_USE, expected_result
-from STEnhanceLib.panels import packages, session, words
+from STEnhanceLib.methods import Method, Need, Task, methods_for
+from STEnhanceLib.methods.run import NOT_FOR_CLINICAL_USE
+from STEnhanceLib.panels import packages, plan, session, words
 from STEnhanceLib.panels.compare_panel import ComparePanel
 from STEnhanceLib.panels.input_section import (
-    corrections,
     forget_corrections_of_another_input,
+    kspace_file_of,
     likely_input,
     show_input,
 )
+from STEnhanceLib.panels.kspace_images import KSpaceImages
 from STEnhanceLib.panels.memory import free_memory
 from STEnhanceLib.panels.method_selector import MethodSelector
 from STEnhanceLib.panels.model_card import ModelCards
 from STEnhanceLib.panels.parameter_form import ParameterForm
 from STEnhanceLib.panels.parameter_node import EnhanceParameterNode, own_settings, remember_settings
 from STEnhanceLib.panels.preview import Preview
+from STEnhanceLib.panels.run_display import RunDisplay
+from STEnhanceLib.panels.time_axis import TimeAxis
 from STEnhanceLib.sequence import Grid
 
 logger = logging.getLogger(__name__)
@@ -71,7 +74,15 @@ class EnhancePanel(VTKObservationMixin):
         self.ui.noticeLabel.text = f"<small>{_(NOT_FOR_CLINICAL_USE)} {_(words.GENERATED)}</small>"
         self.ui.kspaceSelector.nameFilters = ["*.npz", "*.h5", "*.hdf5", "*.mrd"]
         self._form = ParameterForm(self.ui.parametersWidget.layout(), self._on_settings_edited)
-        self.ui.progressBar.visible = False
+        self._display = RunDisplay(self.ui)
+        self._say = self._display.say
+        self._time_axis = TimeAxis(
+            self.ui.timeAxisWidget,
+            self.ui.timeAxisPicture,
+            self.ui.timeAxisLabel,
+            always=task is Task.TEMPORAL_INTERPOLATION,
+        )
+        self._images = KSpaceImages(self.ui.kspaceImagesButton, self._take_images, self._say)
         for name, label in zip(device.CHOICES, (_("automatic"), _("CPU"), _("NVIDIA GPU (CUDA)")), strict=True):
             self.ui.deviceSelector.addItem(label, name)
         self._methods = MethodSelector(self.ui.methodSelector, task)
@@ -88,6 +99,7 @@ class EnhancePanel(VTKObservationMixin):
 
     def enter(self) -> None:
         """The module is shown."""
+        self.compare.enter()
         if self._parameters is None:
             self._take_up_parameters()
         elif self._parameters.inputNode is None:
@@ -114,11 +126,13 @@ class EnhancePanel(VTKObservationMixin):
 
     def exit(self) -> None:
         """Another module is shown: a run at work goes on, preview and comparison go."""
+        self._images.stop()
         self.remove_preview()
         self.compare.exit()
 
     def abandon(self) -> None:
         """Cancel a run at work, and take back what it has published and the preview."""
+        self._images.stop()
         if self.running:
             self.run.abandon()
         self.remove_preview()
@@ -142,6 +156,10 @@ class EnhancePanel(VTKObservationMixin):
         """The chosen method."""
         return self._methods.method
 
+    @property
+    def _takes_kspace(self) -> bool:
+        return any(Need.KSPACE in method.takes for method in methods_for(self.task))
+
     def choose(self, method_key: str) -> None:
         """Select a method, as the user does."""
         self._methods.select(method_key)
@@ -156,10 +174,7 @@ class EnhancePanel(VTKObservationMixin):
                 self._parameters.inputNode,
                 self.method,
                 self._form.settings(),
-                prior=self._prior(),
-                kspace_path=self._kspace_path(),
-                device=self._parameters.device,
-                **corrections(self._parameters),
+                **plan.inputs(self._parameters, self.method),
             )
         except STEnhanceError as error:
             self._say(str(error), bad=True)
@@ -184,15 +199,12 @@ class EnhancePanel(VTKObservationMixin):
                 self.method.key,
                 self._form.settings(),
                 name=self._parameters.resultName or f"{input_sequence.GetName()} ({self.method.title})",
-                prior=self._prior(),
-                kspace_path=self._kspace_path(),
-                device=self._parameters.device,
-                **corrections(self._parameters),
+                **plan.inputs(self._parameters, self.method),
             )
         except STEnhanceError as error:
             self._say(str(error), bad=True)
             return
-        self._show_running()
+        self._display.show_running()
         self._timer.start()
 
     # Parameter node: the widgets write into it, and the panel shows what it holds
@@ -227,7 +239,9 @@ class EnhancePanel(VTKObservationMixin):
 
     def _show_choices(self) -> None:
         """Those that Slicer does not bind to a widget by itself."""
-        self._methods.offer(Path(self._parameters.kspacePath).is_file())
+        path = self._parameters.kspacePath
+        self._methods.offer(Path(path).is_file(), kspace_kind(Path(path)))
+        self._images.offer(path if self._takes_kspace else "", kspace_file_of(self._parameters.inputNode))
         if self._parameters.method:
             self._methods.select(self._parameters.method)
         elif self._methods.suggest():
@@ -260,9 +274,11 @@ class EnhancePanel(VTKObservationMixin):
     def _show_method(self) -> None:
         method = self.method
         self.ui.methodSummaryLabel.text = words.method_card(method)
+        self.ui.warningLabel.text = words.invention(method)
+        self.ui.warningLabel.setVisible(method.generative)
         self._models.show(method)
         for widget in (self.ui.kspaceLabel, self.ui.kspaceSelector):  # it is chosen first, and decides on the methods
-            widget.setVisible(any(Need.KSPACE in other.takes for other in methods_for(self.task)))
+            widget.setVisible(self._takes_kspace)
         for widget in (self.ui.needsWidget, self.ui.priorLabel, self.ui.priorSelector):
             widget.setVisible(Need.PRIOR in method.takes)
         optional = Need.PRIOR in method.uses
@@ -278,6 +294,9 @@ class EnhancePanel(VTKObservationMixin):
     def _on_kspace_chosen(self, path: str) -> None:
         if self._parameters is not None and self._parameters.kspacePath != path:
             self._parameters.kspacePath = path
+
+    def _take_images(self, node) -> None:
+        self._parameters.inputNode = node
 
     def _on_settings_edited(self) -> None:
         remember_settings(self._parameters, self.method.key, self._form.settings())
@@ -298,35 +317,16 @@ class EnhancePanel(VTKObservationMixin):
     def _update_plan(self) -> None:
         """Say what Apply would make, or why it cannot."""
         problem, result = None, None
-        if self._source is None:
-            problem = _("Select an input sequence first.")
-        else:
-            try:
-                method_parameters = parse_parameters(self.method, self._form.settings())
-                has_kspace = self._kspace_path() is not None
-                result = expected_result(self.method, self._source, method_parameters, has_kspace)
-            except STEnhanceError as error:
-                problem = str(error)
+        try:
+            result = plan.planned(self._parameters, self.method, self._form.settings(), self._source)
+        except STEnhanceError as error:
+            problem = str(error)
         self.ui.memoryLabel.text = words.memory(self._source, result, free_memory()) if result else "–"
         self.ui.applyButton.enabled = problem is None
         self.ui.previewButton.enabled = problem is None
         self.ui.applyButton.toolTip = problem or _("Enhance all frames; the result appears beside the input.")
-        self._say(problem or "", bad=False)
-
-    def _prior(self):
-        volume = self._parameters.priorVolume if Need.PRIOR in self.method.takes else None
-        return volume and scene.read_volume(volume)
-
-    def _kspace_path(self) -> Path | None:
-        path = Path(self.ui.kspaceSelector.currentPath)
-        optional = Need.KSPACE not in self.method.needs and not self.ui.kspaceSelector.currentPath
-        if Need.KSPACE not in self.method.takes or optional:
-            return None
-        if not path.is_file():
-            raise STEnhanceError(
-                _("This method works on the measurement: choose its k-space file (.npz, or ISMRMRD .h5).")
-            )
-        return path
+        said = self._time_axis.show(self._source, result, problem)
+        self._say("" if said else problem or "")
 
     def _on_apply_or_cancel(self) -> None:
         if self.running:
@@ -348,42 +348,17 @@ class EnhancePanel(VTKObservationMixin):
     def _poll_run(self) -> None:
         was_shown = self.run.result is not None
         self.run.poll()
-        done, whole = self.run.finished_frames, self.run.count
-        if self.run.stage and not done:  # all slices are computed before the first frame
-            done, whole = round(100 * self.run.share), 100
-        self.ui.progressBar.maximum = whole
-        self.ui.progressBar.value = done
         if self.run.done:
             self._show_idle()
             self._say(words.outcome(self.run), bad=self.run.error is not None)
         else:
-            self._say(words.progress(self.run))
+            self._display.show_progress(self.run)
         if self.run.result is not None and (self.run.done or not was_shown) and self.run.input.GetScene() is not None:
             self.compare.set_run(self.run.input, self.run.result)
 
-    def _show_running(self) -> None:
-        self._lock(True)
-        self.ui.applyButton.text = _("Cancel")
-        self.ui.applyButton.toolTip = _(
-            "Stop within a second; the scene is as before, unless finished frames are kept."
-        )
-        self.ui.progressBar.reset()
-        self.ui.progressBar.visible = True
-        self._say(_("Starting…"))
-
     def _show_idle(self) -> None:
-        self._lock(False)
-        self.ui.applyButton.text = _("Apply")
-        self.ui.progressBar.visible = False
+        self._display.show_idle()
         self._refresh()
-
-    def _lock(self, locked: bool) -> None:
-        for section in (self.ui.inputSection, self.ui.methodSection, self.ui.runSection, self.ui.previewButton):
-            section.enabled = not locked
-        self.ui.applyButton.enabled = True
-
-    def _say(self, text: str, bad: bool = False) -> None:
-        self.ui.statusLabel.text = words.bad(text) if bad else html.escape(text)
 
     def _connect(self) -> None:
         self.ui.cyclicCheckBox.connect("clicked(bool)", self._on_cycle_clicked)

@@ -14,6 +14,7 @@ from STEnhanceLib import scene
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.jobs import Failed, FrameReady, Job, Planned, Worker, Working
 from STEnhanceLib.methods import Method, Task
+from STEnhanceLib.panels.frame_label import shown_frame
 from STEnhanceLib.sequence import Grid, ImageSequence
 
 IN_PLANE = 0.9  # cosine between the normal of a view and that of the stack
@@ -54,7 +55,7 @@ class Preview:
         sequence_node, self._browser = scene.find_sequence(input_node)
         self._input_volume = self._browser.GetProxyNode(sequence_node) if self._browser is not None else None
         sequence = scene.read_sequence(sequence_node, **overrides)
-        shown = _shown_frame(sequence_node, self._browser)
+        shown = shown_frame(sequence_node, self._browser)
         frames, self._wanted_ms = _frames_for_preview(sequence, shown, method)
         slices = slice(0, sequence.grid.shape[0])
         if kspace_path is not None:
@@ -127,14 +128,6 @@ class Preview:
                 self._foregrounds.append(before)
                 composite.SetForegroundVolumeID(self.volume.GetID())
                 composite.SetForegroundOpacity(1.0)
-
-
-def _shown_frame(sequence_node, browser) -> int:
-    """The index of the frame of this sequence that is on screen."""
-    if browser is None or browser.GetMasterSequenceNode() is None or browser.GetSelectedItemNumber() < 0:
-        return 0
-    value = browser.GetMasterSequenceNode().GetNthIndexValue(browser.GetSelectedItemNumber())
-    return max(0, sequence_node.GetItemNumberFromIndexValue(value, False))
 
 
 def _shown_slice(volume, grid: Grid) -> int:

@@ -101,7 +101,7 @@ class PanelSelfTest:
     def _expect_refusal(self, node, words: str) -> None:
         self.panel.parameters.inputNode = node
         self.assertFalse(self.panel.ui.applyButton.enabled)
-        self.assertIn(words, self.panel.ui.foundLabel.text + self.panel.ui.statusLabel.text)
+        self.assertIn(words, self.panel.ui.foundLabel.text + self.panel.ui.applyButton.toolTip)
 
     def _load_phantom(self, method):
         """A small breath-hold phantom, degraded for this task, as the panel's input."""

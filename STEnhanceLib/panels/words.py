@@ -10,6 +10,7 @@ from slicer.i18n import tr as _
 from STEnhanceLib.methods import Method
 from STEnhanceLib.sequence import Grid
 
+MEASURED_COLOUR, GENERATED_COLOUR = "#546e7a", "#ef6c00"
 GENERATED = "Frames and detail between what was measured are computed, not scanned; results are marked as such."
 
 
@@ -28,9 +29,23 @@ def grid(found: Grid) -> str:
 
 
 def method_card(method: Method) -> str:
-    """What a method does, where it comes from, and whether it invents."""
-    warning = f"<br><b>{_('It invents detail that nothing measured.')}</b>" if method.generative else ""
-    return f"{html.escape(_(method.summary))}{warning}<br><small>{html.escape(method.reference)}</small>"
+    """What a method does, and where it comes from."""
+    return f"{html.escape(_(method.summary))}<br><small>{html.escape(method.reference)}</small>"
+
+
+def invention(method: Method) -> str:
+    """The warning before a method that invents; empty for the others."""
+    if not method.generative:
+        return ""
+    warning = _("{method} invents detail: not for diagnosis, nor for measuring.").format(method=_(method.title))
+    reason = _(
+        "What it adds looks real, but no scanner saw it; another seed makes other detail. Compare the result with that "
+        "of a method that invents nothing."
+    )
+    return (
+        '<table width="100%" cellpadding="6" style="background-color:#fff3e0"><tr><td>'
+        f'<span style="color:#bf360c"><b>⚠ {html.escape(warning)}</b><br>{html.escape(reason)}</span></td></tr></table>'
+    )
 
 
 def packages(missing: tuple[str, ...]) -> str:
@@ -98,12 +113,17 @@ def outcome(run) -> str:
 
 def good(text: str) -> str:
     """In green, as rich text."""
-    return f'<span style="color:#2e7d32">{html.escape(text)}</span>'
+    return coloured("#2e7d32", text)
 
 
 def bad(text: str) -> str:
     """In red, as rich text."""
-    return f'<span style="color:#c62828">{html.escape(text)}</span>'
+    return coloured("#c62828", text)
+
+
+def coloured(colour: str, text: str) -> str:
+    """In any colour, as rich text."""
+    return f'<span style="color:{colour}">{html.escape(text)}</span>'
 
 
 def _bytes(count: float) -> str:

@@ -27,6 +27,12 @@ def panel(host):
     return panel
 
 
+def given(panel) -> dict:
+    from STEnhanceLib.panels import plan
+
+    return plan.inputs(panel.parameters, panel.method)
+
+
 def shown(widget) -> bool:
     return not widget.isHidden()
 
@@ -67,9 +73,9 @@ def test_a_chosen_planning_scan_goes_with_the_run(host, panel):
     volume = slicer.util.addVolumeFromArray(np.ones((2, 8, 8), np.float32), name="planning")
     panel.parameters.priorVolume = volume
     panel.choose("zero-fill")
-    assert panel._prior() is None, "zero-filling has no use for it"
+    assert given(panel)["prior"] is None, "zero-filling has no use for it"
     panel.choose(LEARNED.key)
-    assert panel._prior().frames.shape == (1, 2, 8, 8)
+    assert given(panel)["prior"].frames.shape == (1, 2, 8, 8)
 
 
 def test_a_measurement_that_is_optional_may_be_left_out_but_not_missing(host, panel, monkeypatch, tmp_path):
@@ -79,11 +85,11 @@ def test_a_measurement_that_is_optional_may_be_left_out_but_not_missing(host, pa
     other = dataclasses.replace(LEARNED, uses=(Need.KSPACE,), enhance=from_kspace)
     monkeypatch.setitem(all_methods(), LEARNED.key, other)
     panel.choose(LEARNED.key)
-    assert shown(panel.ui.kspaceSelector) and panel._kspace_path() is None
+    assert shown(panel.ui.kspaceSelector) and given(panel)["kspace_path"] is None
     panel.ui.kspaceSelector.currentPath = str(tmp_path / "measured.npz")
     assert not panel.ui.applyButton.enabled and "choose its k-space file" in panel.ui.statusLabel.text
     (tmp_path / "measured.npz").touch()
-    assert panel._kspace_path() == tmp_path / "measured.npz"
+    assert given(panel)["kspace_path"] == tmp_path / "measured.npz"
 
 
 def test_a_text_that_the_user_leaves_empty_is_the_default(host, panel):

@@ -13,7 +13,7 @@ from vtk.util import numpy_support
 
 
 class qMRMLSliceView(qt.QWidget):
-    """The image, and the texts of the corner annotation over it."""
+    """The image, and the texts of the corner annotation over it, in its corners and at its edges."""
 
     def __init__(self, parent, logic):
         super().__init__(parent)
@@ -47,7 +47,9 @@ class qMRMLSliceView(qt.QWidget):
         painter.setPen(qt.QColor("yellow"))
         align, area = qt.Qt, self.rect.adjusted(6, 4, -6, -4)
         sides = (align.AlignBottom | align.AlignLeft, align.AlignBottom | align.AlignRight,
-                 align.AlignTop | align.AlignLeft, align.AlignTop | align.AlignRight)  # fmt: skip
+                 align.AlignTop | align.AlignLeft, align.AlignTop | align.AlignRight,
+                 align.AlignBottom | align.AlignHCenter, align.AlignRight | align.AlignVCenter,
+                 align.AlignLeft | align.AlignVCenter, align.AlignTop | align.AlignHCenter)  # fmt: skip
         for corner, side in enumerate(sides):
             painter.drawText(area, side, self._corners.GetText(corner) or "")
         painter.end()

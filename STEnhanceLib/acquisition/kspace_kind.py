@@ -1,0 +1,46 @@
+"""Of which kind a k-space file is, found without reading its samples."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import zipfile
+from pathlib import Path
+
+from STEnhanceLib.acquisition.kspace import ISMRMRD_SUFFIXES
+
+CARTESIAN, RADIAL, UNKNOWN = "Cartesian", "radial", ""
+
+
+def kspace_kind(path: Path) -> str:
+    """`CARTESIAN` or `RADIAL`; `UNKNOWN` where there is no such file, it is damaged, or its package is missing."""
+    return _kind(path, path.stat().st_mtime_ns) if path.is_file() else UNKNOWN
+
+
+@functools.lru_cache(maxsize=8)
+def _kind(path: Path, _changed_ns: int) -> str:
+    try:
+        return _of_ismrmrd(path) if path.suffix.lower() in ISMRMRD_SUFFIXES else _of_npz(path)
+    except Exception:  # what parsers make of foreign bytes has no common base; reading it will say what is wrong
+        return UNKNOWN
+
+
+def _of_npz(path: Path) -> str:
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+    return RADIAL if "trajectory.npy" in names else CARTESIAN if "mask.npy" in names else UNKNOWN
+
+
+def _of_ismrmrd(path: Path) -> str:
+    if importlib.util.find_spec("ismrmrd") is None:
+        return UNKNOWN
+    import ismrmrd
+
+    from STEnhanceLib.acquisition import ismrmrd_file
+
+    with ismrmrd.File(path, "r") as file:
+        name = "dataset" if "dataset" in file else next(iter(file))
+        kinds = {encoding.trajectory.value for encoding in file[name].header.encoding}
+    if kinds == {"cartesian"}:
+        return CARTESIAN
+    return RADIAL if kinds <= set(ismrmrd_file.RADIAL) else UNKNOWN

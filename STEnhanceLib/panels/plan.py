@@ -1,0 +1,66 @@
+"""What a run would be given, and what it would make of that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from slicer.i18n import tr as _
+
+from STEnhanceLib import scene
+from STEnhanceLib.errors import STEnhanceError
+from STEnhanceLib.methods import Method, Need, parse_parameters
+from STEnhanceLib.methods.run import expected_result
+from STEnhanceLib.panels.input_section import corrections
+from STEnhanceLib.panels.parameter_node import EnhanceParameterNode
+from STEnhanceLib.sequence import Grid
+
+
+def inputs(parameters: EnhanceParameterNode, method: Method) -> dict[str, Any]:
+    """What goes with the sequence, as `enhancing.SceneRun` takes it.
+
+    Raises:
+        STEnhanceError: the measurement that the method needs is not there.
+    """
+    volume = parameters.priorVolume if Need.PRIOR in method.takes else None
+    return {
+        "prior": volume and scene.read_volume(volume),
+        "kspace_path": kspace_path(parameters, method),
+        "device": parameters.device,
+        **corrections(parameters),
+    }
+
+
+def kspace_path(parameters: EnhanceParameterNode, method: Method) -> Path | None:
+    """The measurement that the method will be given; None where it takes none, or can do without.
+
+    Raises:
+        STEnhanceError: it needs one, or one is named, and there is no such file.
+    """
+    path = Path(parameters.kspacePath)
+    optional = Need.KSPACE not in method.needs and not parameters.kspacePath
+    if Need.KSPACE not in method.takes or optional:
+        return None
+    if not path.is_file():
+        raise STEnhanceError(_("This method works on the measurement: choose its k-space file (.npz, or ISMRMRD .h5)."))
+    return path
+
+
+def planned(parameters: EnhanceParameterNode, method: Method, settings: Mapping[str, Any], source: Grid | None) -> Grid:
+    """Where and when the result would lie.
+
+    Args:
+        parameters: what the user chose.
+        method: likewise.
+        settings: of the method, see `parse_parameters`.
+        source: geometry and time of the input; None where there is none.
+
+    Raises:
+        STEnhanceError: why there would be none.
+    """
+    if source is None:
+        raise STEnhanceError(_("Select an input sequence first."))
+    method_parameters = parse_parameters(method, settings)
+    has_kspace = kspace_path(parameters, method) is not None
+    return expected_result(method, source, method_parameters, has_kspace)
