@@ -2,7 +2,7 @@
 
 The pixels of neighbouring frames are joined where their tissue is at the moment asked for; where nothing moves, they
 are joined in place (`motion.registration`, `motion.trajectories`). Its notes say how far tissue moved, whether any warp
-folded it, and on request how well measured frames come back from their neighbours.
+folded it, and on request how well measured frames come back from their neighbours; the motion itself can be kept.
 """
 
 from __future__ import annotations
@@ -13,22 +13,26 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from STEnhanceLib import device, progress
+from STEnhanceLib import device
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.methods import output_times
-from STEnhanceLib.methods.declaration import EnhancedFrame, Enhancement, Method, Task, parameter
+from STEnhanceLib.methods.declaration import EnhancedFrame, Enhancement, Method, SideMap, Task, parameter
+from STEnhanceLib.methods.left_out import ERROR_MAP, LeftOut
 from STEnhanceLib.methods.output_times import Moment, OutputTimes
+from STEnhanceLib.motion import course
 from STEnhanceLib.sequence import Grid, ImageSequence
 
 if TYPE_CHECKING:
-    from STEnhanceLib.motion.trajectories import MovingFrames, Place
+    from STEnhanceLib.motion.course import Place
 
 FEWEST_TO_LEAVE_ONE_OUT = 3
+FEWEST_OF_A_CYCLE = 5  # two harmonics
+MOTION_MAP = SideMap("motion", "motion from the first frame", unit="mm", vector=True)
 
 
 @dataclass(frozen=True)
 class MotionParameters(OutputTimes):
-    """The moments to fill in, how stiff tissue is, and whether to test what was filled in."""
+    """The moments to fill in, how stiff tissue is, what is known of its course, and what to tell beside the frames."""
 
     stiffness: float = parameter(
         0.01,
@@ -36,19 +40,39 @@ class MotionParameters(OutputTimes):
         minimum=0.001,
         maximum=1.0,
     )
+    whole_cycle: bool = parameter(
+        False,
+        "Fit the places of tissue all around a full cycle by harmonics, so that its motion is smooth and closes, "
+        "instead of following the four frames around each moment.",
+        label="Fit the whole cycle",
+    )
+    keep_measured: bool = parameter(
+        True,
+        "Leave measured frames as they are, bit for bit; else they too are made along the paths, from themselves and "
+        "four neighbours, so that all frames are equally free of noise.",
+        label="Originals untouched",
+    )
     check: bool = parameter(
         False,
-        "Also leave out each measured frame in turn, interpolate it from its neighbours, and note by how much that is "
-        "off: between frames half as far apart it will be better.",
+        "Also leave out each measured frame in turn, interpolate it from its neighbours, and keep by how much that is "
+        "off, as a map beside each frame and as a note: between frames half as far apart it will be better.",
         label="Test on measured frames",
+    )
+    motion_field: bool = parameter(
+        False,
+        "Also keep where the tissue of each voxel of the first frame is at each moment, in mm.",
+        label="Keep the motion",
     )
 
 
 def enhance(sequence: ImageSequence, parameters: MotionParameters) -> Enhancement:
     """Register all neighbours, then fill in what lies between; measured frames stay as they are, bit for bit.
 
+    Unless `keep_measured` is off: then no frame is a measured one, and all are marked as unsupported.
+
     Raises:
-        STEnhanceError: fewer than two frames, or fewer than three where one is to be left out.
+        STEnhanceError: fewer than two frames, or fewer than three where one is to be left out; no full cycle of at
+            least five, where one is to be fitted, or frames too unevenly spaced for that.
     """
     moments = parameters.moments(sequence.grid)
     if parameters.check and len(sequence) < FEWEST_TO_LEAVE_ONE_OUT:
@@ -57,65 +81,114 @@ def enhance(sequence: ImageSequence, parameters: MotionParameters) -> Enhancemen
             "and interpolate it from its neighbours. Switch check off."
         )
     notes = list(output_times.notes_on(parameters, sequence, moments))
-    frames = _frames(sequence.magnitude(), sequence.grid, moments, parameters, notes)
-    return Enhancement(output_times.grid_at(moments, sequence.grid), frames, notes)
+    paths = [_path(sequence.grid, moment, parameters) for moment in moments]
+    if parameters.whole_cycle:
+        _check_cycle(sequence.grid, moments, paths)
+    if not parameters.keep_measured:
+        notes.append("Frames at the times of measured ones were made along the paths too: none is left as measured.")
+    maps = ([ERROR_MAP] if parameters.check else []) + ([MOTION_MAP] if parameters.motion_field else [])
+    frames = _frames(sequence, moments, paths, parameters, notes)
+    return Enhancement(output_times.grid_at(moments, sequence.grid), frames, notes, maps=tuple(maps))
 
 
 def _frames(
-    measured: np.ndarray, grid: Grid, moments: list[Moment], parameters: MotionParameters, notes: list[str]
+    sequence: ImageSequence,
+    moments: list[Moment],
+    paths: list[list[Place]],
+    parameters: MotionParameters,
+    notes: list[str],
 ) -> Iterator[EnhancedFrame]:
+    from STEnhanceLib.motion.following import TissueOfFirstFrame
     from STEnhanceLib.motion.trajectories import MovingFrames
 
-    moving = MovingFrames(measured, grid.spacing_mm, parameters.stiffness, device.chosen())
-    paths = [_path(grid, (m.before - 1, m.before, m.before + 1, m.before + 2)) if m.fraction else [] for m in moments]
-    moving.plan(paths)
+    measured, grid = sequence.magnitude(), sequence.grid
+    cycle_ms = grid.period_ms if parameters.whole_cycle else None
+    moving = MovingFrames(measured, grid.spacing_mm, parameters.stiffness, device.chosen(), cycle_ms)
+    left_out = LeftOut(moving, _paths_without_one(grid, parameters), grid.times_ms) if parameters.check else None
+    tissue = None
+    if parameters.motion_field:
+        everywhere = course.path_through(range(len(grid) + grid.periodic), grid.times_ms, _period_ms(grid))
+        tissue = TissueOfFirstFrame(moving, everywhere, grid.ijk_to_ras)
+    ahead = [left_out.paths_for(moment) if left_out else [] for moment in moments]
+    moving.plan(each for path, also in zip(paths, ahead, strict=True) for each in (path, *also))
+    volumes, folds = [], 0
     for moment, path in zip(moments, paths, strict=True):
-        yield EnhancedFrame(moving.at(path, moment.time_ms) if path else measured[moment.before], moment.unsupported)
+        voxels = measured[moment.before]
+        if path:
+            joined = moving.at(path, _time_ms(grid, moment))
+            voxels = joined.voxels
+            volumes.append(joined.least_volume)
+            folds += joined.folds
+        maps = {ERROR_MAP.key: left_out.map_at(moment)} if left_out else {}
+        if tissue is not None:
+            maps[MOTION_MAP.key] = tissue.at(moment.before, moment.fraction, path)
+        yield EnhancedFrame(voxels, 1.0 if path else moment.unsupported, maps)
     if any(paths):
-        notes.append(_of_motion(moving))
+        notes.append(_of_motion(max(moving.furthest_mm(path) for path in paths if path), min(volumes), folds))
     if moving.in_plane and len(measured[0]) > 1:
         notes.append(f"Slices are {grid.spacing_mm[2]:.3g} mm apart, too far to follow motion from one to the next.")
-    if parameters.check:
-        notes.append(_left_out_in_turn(moving, grid))
+    if left_out:
+        notes.extend(left_out.notes())
 
 
-def _path(grid: Grid, frames: tuple[int, ...]) -> list[Place]:
-    """Those of the frames that there are, with their times; in a cycle there are all, of this one or the next."""
-    from STEnhanceLib.motion.trajectories import Place
+def _path(grid: Grid, moment: Moment, parameters: MotionParameters) -> list[Place]:
+    """The frames that tell about a moment; none where the measured frame itself is to stay."""
+    n = moment.before
+    if moment.fraction == 0 and parameters.keep_measured:
+        return []
+    around = range(n - 2, n + 3) if moment.fraction == 0 else range(n - 1, n + 3)
+    if parameters.whole_cycle:
+        around = _once_around(grid, n)
+    return course.path_through(around, grid.times_ms, _period_ms(grid))
 
+
+def _paths_without_one(grid: Grid, parameters: MotionParameters) -> dict[int, list[Place]]:
+    """Of each measured frame with neighbours on both sides, the path along them alone."""
     count = len(grid)
-    return [
-        Place(n % count, grid.times_ms[n % count] + n // count * grid.period_ms)
-        for n in frames
-        if grid.periodic or 0 <= n < count
+    paths = {}
+    for n in range(count) if grid.periodic else range(1, count - 1):
+        around = _once_around(grid, n) if parameters.whole_cycle else range(n - 2, n + 3)
+        paths[n] = course.path_through((m for m in around if m != n), grid.times_ms, _period_ms(grid))
+    return paths
+
+
+def _once_around(grid: Grid, n: int) -> range:
+    return range(n - (len(grid) - 1) // 2, n + len(grid) // 2 + 1)
+
+
+def _period_ms(grid: Grid) -> float | None:
+    return grid.period_ms if grid.periodic else None
+
+
+def _time_ms(grid: Grid, moment: Moment) -> float:
+    """Of a measured frame exactly its own: the times asked for may be off by a rounding error."""
+    return moment.time_ms if moment.fraction else float(grid.times_ms[moment.before])
+
+
+def _check_cycle(grid: Grid, moments: list[Moment], paths: list[list[Place]]) -> None:
+    if not grid.periodic or len(grid) < FEWEST_OF_A_CYCLE:
+        found = f"has {len(grid)} frames" if grid.periodic else "is not marked as one full cycle"
+        raise STEnhanceError(
+            f"The sequence {found}, but whole_cycle fits a full cycle of at least {FEWEST_OF_A_CYCLE} frames. Mark it "
+            "as periodic if its last frame is followed by the first, or switch whole_cycle off."
+        )
+    errors = [
+        np.linalg.norm(course.harmonics(path, _time_ms(grid, moment), grid.period_ms))
+        for moment, path in zip(moments, paths, strict=True)
+        if path
     ]
+    if max(errors, default=0.0) > course.MOST_AMPLIFICATION:
+        raise STEnhanceError(
+            f"The frames are so unevenly spaced in time that whole_cycle would amplify errors {max(errors):.0f} times; "
+            f"expected at most {course.MOST_AMPLIFICATION:g} times. Switch whole_cycle off."
+        )
 
 
-def _of_motion(moving: MovingFrames) -> str:
-    folded = f"{moving.folds} control points of the motion are folded" if moving.folds else "Nothing is folded"
+def _of_motion(furthest_mm: float, least_volume: float, folds: int) -> str:
+    folded = f"{folds} control points of the motion are folded" if folds else "Nothing is folded"
     return (
-        f"Tissue moved by up to {moving.most_mm:.3g} mm from frame to frame. {folded} (smallest Jacobian determinant "
-        f"{moving.least_volume:.2f})."
-    )
-
-
-def _left_out_in_turn(moving: MovingFrames, grid: Grid) -> str:
-    """What comes of each measured frame that has neighbours on both sides when they alone are known."""
-    count = len(grid)
-    left_out = range(count) if grid.periodic else range(1, count - 1)
-    paths = {n: _path(grid, (n - 2, n - 1, n + 1, n + 2)) for n in left_out}
-    moving.plan(paths.values())
-    scale = float(np.percentile(moving.frames, 99.9)) or 1.0
-    errors = []
-    for done, (n, path) in enumerate(paths.items()):
-        progress.tell(f"testing frame {n + 1}", done / len(paths))
-        off = moving.at(path, grid.times_ms[n]) - moving.frames[n]
-        errors.append(100 * float(np.sqrt(np.mean(np.square(off)))) / scale)
-    worst = left_out[int(np.argmax(errors))]
-    return (
-        "Measured frames that were left out in turn came back from their neighbours with root mean square errors of "
-        f"{np.mean(errors):.2f} % of the 99.9th percentile, at most {max(errors):.2f} % in frame {worst + 1}; frames "
-        f"{left_out[0] + 1} to {left_out[-1] + 1}: {' '.join(f'{error:.2f}' for error in errors)} %."
+        f"Tissue moved by up to {furthest_mm:.3g} mm from frame to frame. {folded} (smallest Jacobian determinant "
+        f"{least_volume:.2f})."
     )
 
 

@@ -14,6 +14,8 @@ from STEnhanceLib.sequence import Grid, ImageSequence
 
 MAGNITUDE_NOTE = "The images are complex; their magnitude was interpolated."
 SAME_MOMENT_MS = 1e-6
+LARGEST_LEAP = 2.2  # median steps; the cines of three hearts take 1.1 to 1.8 to close, their first halves 2.5 to 2.9
+FEWEST_TO_COMPARE = 5
 
 
 class Moment(NamedTuple):
@@ -38,7 +40,7 @@ class Moment(NamedTuple):
 
 @dataclass(frozen=True)
 class OutputTimes:
-    """The parameters that say which moments to fill in. At most one of the two optional ones may be given."""
+    """The parameters that say which moments to fill in. At most one of the optional ones may be given."""
 
     factor: int = parameter(
         2,
@@ -53,6 +55,14 @@ class OutputTimes:
         unit="ms",
         label="New frame duration",
     )
+    frame_rate: float | None = parameter(
+        None,
+        "Frames per second in the result, instead of a factor.",
+        minimum=0.1,
+        maximum=10000.0,
+        unit="1/s",
+        label="New frame rate",
+    )
     times_ms: str | None = parameter(
         None,
         "The very times of the result, separated by commas, instead of a factor.",
@@ -60,21 +70,28 @@ class OutputTimes:
         label="New times",
     )
 
+    @property
+    def spacing_ms(self) -> float | None:
+        """The equal time between frames that was asked for, if it was."""
+        return 1000 / self.frame_rate if self.frame_rate is not None else self.frame_duration_ms
+
     def moments(self, source: Grid) -> list[Moment]:
         """The times of the result, in order, each with its place among the measured frames.
 
         Raises:
-            STEnhanceError: fewer than two frames, both optional parameters given, or times that are no numbers, do
-                not increase, or lie outside the measured time.
+            STEnhanceError: fewer than two frames, several optional parameters given, or times that are no numbers,
+                do not increase, or lie outside the measured time.
         """
         if len(source) < 2:
             raise STEnhanceError("The sequence has 1 frame; expected at least 2 to fill in the time between them.")
-        if self.times_ms is not None and self.frame_duration_ms is not None:
-            raise STEnhanceError("Both times_ms and frame_duration_ms were given; expected one of them. Leave one out.")
+        names = ("frame_duration_ms", "frame_rate", "times_ms")
+        given = [name for name in names if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise STEnhanceError(f"{' and '.join(given)} were given; expected one of them. Leave the others out.")
         if self.times_ms is not None:
             return _located(_parsed(self.times_ms), source)
-        if self.frame_duration_ms is not None:
-            return _located(_uniform(self.frame_duration_ms, source), source)
+        if self.spacing_ms is not None:
+            return _located(_uniform(self.spacing_ms, source), source)
         steps = np.arange(self.factor) / self.factor
         gaps = [
             Moment(start + step * (end - start), n, (n + 1) % len(source), step)
@@ -97,16 +114,32 @@ def grid_at(moments: list[Moment], source: Grid) -> Grid:
 def notes_on(parameters: OutputTimes, sequence: ImageSequence, moments: list[Moment]) -> tuple[str, ...]:
     """What every interpolation has to say: how complex input, wanted spacing and the cycle were treated."""
     notes = [MAGNITUDE_NOTE] if np.iscomplexobj(sequence.frames) else []
-    if parameters.frame_duration_ms is not None and len(moments) > 1:
+    if parameters.spacing_ms is not None and len(moments) > 1:
         found = moments[1].time_ms - moments[0].time_ms
-        if abs(found - parameters.frame_duration_ms) > 1e-3 * parameters.frame_duration_ms:
+        if abs(found - parameters.spacing_ms) > 1e-3 * parameters.spacing_ms:
             notes.append(
-                f"Frames are {found:.4g} ms apart instead of {parameters.frame_duration_ms:g} ms: the cycle must close."
+                f"Frames are {found:.4g} ms apart instead of {parameters.spacing_ms:.4g} ms: the cycle must close."
             )
     if any(moment.after == 0 and moment.fraction > 0 for moment in moments):
         gap = sequence.grid.frame_duration_ms
         notes.append(f"The first frame was assumed to return {gap:.4g} ms (median frame duration) after the last one.")
+    leap = _leap_where_cycle_closes(sequence) if sequence.periodic else 0.0
+    if leap > LARGEST_LEAP:
+        notes.append(
+            f"From the last frame to the first the images change {leap:.3g} times as much as between neighbours: if "
+            "this is not one full cycle, mark it as not periodic, else frames are made up between the two."
+        )
     return tuple(notes)
+
+
+def _leap_where_cycle_closes(sequence: ImageSequence) -> float:
+    """By how much the last frame differs from the first, compared with the median of all neighbours; 0 of few."""
+    if len(sequence) < FEWEST_TO_COMPARE:
+        return 0.0
+    coarse = np.abs(sequence.frames[:, :, ::4, ::4])
+    steps = np.square(np.roll(coarse, -1, axis=0) - coarse).mean((1, 2, 3))
+    median = float(np.median(steps[:-1]))
+    return float(np.sqrt(steps[-1] / median)) if median > 0 else 0.0
 
 
 def _gaps(source: Grid) -> list[tuple[float, float]]:

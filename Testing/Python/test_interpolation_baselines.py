@@ -97,7 +97,8 @@ def test_equal_spacing_closes_the_cycle_and_says_so(beating_disc):
         ({"times_ms": "20,10"}, "strictly increasing times. Sort them"),
         ({"times_ms": "nan"}, "expected finite"),
         ({"times_ms": "10,500"}, "the frames reach from 0 to 400 ms"),
-        ({"times_ms": "10", "frame_duration_ms": 5}, "Leave one out"),
+        ({"times_ms": "10", "frame_duration_ms": 5}, "frame_duration_ms and times_ms were given; expected one of them"),
+        ({"frame_rate": 20, "frame_duration_ms": 5}, "frame_duration_ms and frame_rate were given"),
     ],
 )
 def test_times_that_cannot_be_met_are_refused(beating_disc, settings, message):
