@@ -12,7 +12,7 @@ import scipy.sparse
 import torch
 import torchkbnufft
 
-from STEnhanceLib.acquisition.operators import frames_at_once
+from STEnhanceLib.acquisition.operators import at_once
 
 GOLDEN_ANGLE = math.pi * (math.sqrt(5) - 1) / 2  # 111.246°
 
@@ -104,7 +104,10 @@ class RadialOperator:
 
     def time_average(self, samples: torch.Tensor) -> torch.Tensor:
         """(T, C, S, R) samples to (J, I): the spokes of all frames gridded together."""
-        return self.gridded(samples).mean(0)
+        weighted = self._flat(samples * self._density)
+        # Gathered before the transform, so that one is enough for all frames.
+        spectra = sum(g.spread(of_frame) for of_frame, g in zip(weighted, self._gridding, strict=True))
+        return self._combined(self._gridding[0].transformed(spectra)) / len(samples)
 
     def normal(self, images: torch.Tensor) -> torch.Tensor:
         """`adjoint(forward(images))` by convolution on a doubled grid.
@@ -115,8 +118,8 @@ class RadialOperator:
         """
         if not self._kernels:
             self._kernels.extend(self._toeplitz_kernels())
-        at_once = frames_at_once(self.coils, per_voxel=4)
-        parts = zip(images.split(at_once), self._kernels[0].split(at_once), strict=True)
+        frames = at_once(self.coils, per_voxel=4).frames
+        parts = zip(images.split(frames), self._kernels[0].split(frames), strict=True)
         return torch.cat([self._convolved(part, kernels) for part, kernels in parts])
 
     def largest_eigenvalue(self) -> float:
@@ -130,23 +133,39 @@ class RadialOperator:
         return 1.05 * float(image.norm())  # the iteration comes from below
 
     def _imaged(self, weighted: torch.Tensor) -> torch.Tensor:
-        weighted = (weighted * self._scale).flatten(-2)
-        images = (g.imaged(samples) for samples, g in zip(weighted, self._gridding, strict=True))
-        return torch.stack([(image * self.coils.conj()).sum(0) for image in images])
+        frames = zip(self._flat(weighted), self._gridding, strict=True)
+        return torch.stack([self._combined(g.transformed(g.spread(samples))) for samples, g in frames])
+
+    def _flat(self, samples: torch.Tensor) -> torch.Tensor:
+        return (samples * self._scale).flatten(-2)
+
+    def _combined(self, images: torch.Tensor) -> torch.Tensor:
+        return (images * self.coils.conj()).sum(0)
 
     def _toeplitz_kernels(self) -> list[torch.Tensor]:
         """One (T, 2J, 2I): the transforms of the point spread functions, real because the weights are."""
-        doubled = tuple(2 * n for n in self.coils.shape[-2:])
-        weights = (self.weights[:, 0].flatten(-2) * self._scale**2).to(self.coils.dtype)
-        spreads = (_Gridding(o, doubled).imaged(w[None])[0] for o, w in zip(self._omega, weights, strict=True))
-        return [torch.stack([torch.fft.fft2(torch.fft.ifftshift(spread)).real for spread in spreads])]
+        rows, columns = self.coils.shape[-2:]
+        weights = self.weights[:, 0].flatten(-2) * self._scale**2
+        # The spread reaches twice as far as an image each way. Its quarters at i ≥ 0 and i < 0, with j ≥ 0 in both, are
+        # images about other centres; those with j < 0 mirror them, so that their transform is the conjugate.
+        centres = self._omega.new_tensor([[rows // 2, columns // 2], [rows // 2, columns // 2 - columns]])
+        kernels = []
+        for omega, of_frame, gridding in zip(self._omega, weights, self._gridding, strict=True):
+            quarters = gridding.transformed(gridding.spread(torch.polar(of_frame.expand(2, -1), centres @ omega)))
+            half = torch.cat(list(quarters), dim=-1)
+            half[0] /= 2  # both halves have the row j = 0
+            kernels.append(2 * torch.fft.fft(torch.fft.fft(half), n=2 * rows, dim=-2).real)
+        return [torch.stack(kernels)]
 
     def _convolved(self, images: torch.Tensor, kernels: torch.Tensor) -> torch.Tensor:
         rows, columns = images.shape[-2:]
-        # Axis by axis, so that rows known to be zero are not transformed, nor those that are cropped afterwards.
-        spectrum = torch.fft.fft(images[:, None] * self.coils, n=2 * rows, dim=-2)
-        spectrum = torch.fft.ifft(torch.fft.fft(spectrum, n=2 * columns) * kernels[:, None])[..., :columns]
-        return (torch.fft.ifft(spectrum, dim=-2)[..., :rows, :] * self.coils.conj()).sum(1)
+        images, kernels, seen = images[:, None], kernels[:, None], torch.zeros((), device=images.device)
+        for coils in self.coils.split(at_once(self.coils, per_voxel=4).coils):
+            # Axis by axis, so that rows known to be zero are not transformed, nor those that are cropped afterwards.
+            spectrum = torch.fft.fft(images * coils, n=2 * rows, dim=-2)
+            spectrum = torch.fft.ifft(torch.fft.fft(spectrum, n=2 * columns) * kernels)[..., :columns]
+            seen = seen + (torch.fft.ifft(spectrum, dim=-2)[..., :rows, :] * coils.conj()).sum(1)
+        return seen
 
 
 class _Gridding:
@@ -174,14 +193,25 @@ class _Gridding:
 
     def sampled(self, images: torch.Tensor) -> torch.Tensor:
         """(C, J, I) to (C, N)."""
-        spectrum = torch.fft.fft2(images * self._scaling, s=self._doubled)
-        return (self._to_samples @ spectrum.flatten(1).T.contiguous()).T.contiguous()
+        # Coil by coil here and below, as what fits the cache takes half the time; and axis by axis, so that neither
+        # rows known to be zero are transformed nor what is cropped afterwards.
+        return torch.stack([self._to_samples @ self._spectrum(image * self._scaling).flatten() for image in images])
 
-    def imaged(self, samples: torch.Tensor) -> torch.Tensor:
-        """(C, N) to (C, J, I): the adjoint of `sampled`."""
-        spectrum = (self._from_samples @ samples.T.contiguous()).T.contiguous().unflatten(1, self._doubled)
-        images = torch.fft.ifft2(spectrum, norm="forward")[:, : self._shape[0], : self._shape[1]]
-        return images * self._scaling.conj()
+    def spread(self, samples: torch.Tensor) -> torch.Tensor:
+        """(C, N) to (C, 2J, 2I), the doubled grid; `transformed` of it is the adjoint of `sampled`."""
+        return torch.stack([self._from_samples @ of_coil for of_coil in samples]).unflatten(1, self._doubled)
+
+    def transformed(self, spectra: torch.Tensor) -> torch.Tensor:
+        """(C, 2J, 2I) to (C, J, I)."""
+        return torch.stack([self._image(spectrum) for spectrum in spectra]) * self._scaling.conj()
+
+    def _spectrum(self, image: torch.Tensor) -> torch.Tensor:
+        rows, columns = self._doubled
+        return torch.fft.fft(torch.fft.fft(image, n=rows, dim=0), n=columns)
+
+    def _image(self, spectrum: torch.Tensor) -> torch.Tensor:
+        rows, columns = self._shape
+        return torch.fft.ifft(torch.fft.ifft(spectrum, norm="forward")[:, :columns], dim=0, norm="forward")[:rows]
 
 
 @functools.lru_cache(maxsize=8)

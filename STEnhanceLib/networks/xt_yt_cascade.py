@@ -8,6 +8,7 @@ few steps of conjugate gradients; λ of every block is learnt. Kofler et al., Me
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -69,11 +70,13 @@ class XtYtCascade(nn.Module):
             (T, J, I) complex64.
         """
         average = operator.time_average(samples).expand(len(samples), -1, -1)
-        images = conjugate_gradient(operator, samples, average, START_STRENGTH, iterations=self.steps)
+        solved = partial(
+            conjugate_gradient, operator, samples, iterations=self.steps, adjoint=operator.adjoint(samples)
+        )
+        images = solved(average, START_STRENGTH)
         for number, network in enumerate(self.networks):
             images = as_complex(network(as_channels(images)))
             if consistent:
-                strength = self.log_strengths[number].exp()
-                images = conjugate_gradient(operator, samples, images, strength, iterations=self.steps)
+                images = solved(images, self.log_strengths[number].exp())
             on_block(number + 1, len(self.networks))
         return images
