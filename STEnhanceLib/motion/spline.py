@@ -65,6 +65,7 @@ def _taps(displacement: torch.Tensor, axis: int, spacing_mm) -> tuple[tuple, tup
 
 
 @functools.lru_cache(maxsize=16)
+@torch.inference_mode(False)  # it is kept, and gradients may flow through it later
 def _inverse(size: int) -> torch.Tensor:
     """From samples to coefficients, (size, size) float32."""
     matrix = torch.eye(size, dtype=torch.float64) * 4

@@ -21,6 +21,7 @@ NETWORKS = {
     "xt-yt-cascade": "xt_yt_cascade:XtYtCascade",
     "band-denoiser": "band_denoiser:BandDenoiser",
     "diffusion-transformer": "diffusion_transformer:DiffusionTransformer",
+    "flow": "flow:FlowNetwork",
     "tri-mamba": "tri_mamba:TriMamba",
 }
 

@@ -22,6 +22,7 @@ UNTRAINED = {
     "ddos-unet": ("ddos-unet", {"features": 4}),
     "frequency-split": ("band-denoiser", {"features": 8, "blocks": 2}),
     "k-space-cnn": ("k-space-cnn", {"cascades": 2, "features": 8, "blocks": 1}),
+    "learned-motion": ("flow", {"features": 8, "width": 16, "refining": 4}),
     "k-space-cnn-published": ("k-space-cnn-published", {"features": 8, "blocks": 1}),
     "xt-yt-cartesian": XT_YT,
     "xt-yt-radial": XT_YT,

@@ -1,0 +1,128 @@
+"""Learned motion: a network finds in one pass how tissue goes from frame to frame, and can adapt to the patient first.
+
+It was trained on pairs of frames alone, without any frame between them (`networks.flow`, `motion.cycle`), and so it can
+practise on the very sequence that it is to fill in (`methods.adaptation`).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from STEnhanceLib import device, models
+from STEnhanceLib.methods import learned, output_times
+from STEnhanceLib.methods.adaptation import adapted
+from STEnhanceLib.methods.declaration import EnhancedFrame, Enhancement, Method, Task, parameter
+from STEnhanceLib.methods.output_times import Moment, OutputTimes
+from STEnhanceLib.methods.placement import Placement
+from STEnhanceLib.methods.tiles import LARGEST, chunks
+from STEnhanceLib.sequence import ImageSequence
+
+if TYPE_CHECKING:
+    import torch
+
+MODEL = "learned-motion"
+
+
+@dataclass(frozen=True)
+class LearnedMotionParameters(OutputTimes):
+    """The moments to fill in, and how long to adapt to the patient before."""
+
+    adapt_minutes: float = parameter(
+        0.0,
+        "Minutes to adapt to this patient before the first frame; 0 for none.",
+        minimum=0.0,
+        unit="min",
+        label="Adapt to this patient",
+    )
+    refine: bool = parameter(True, "Let a small network correct what following the motion leaves blurred.")
+    model: str = learned.model_parameter()
+
+
+def enhance(sequence: ImageSequence, parameters: LearnedMotionParameters) -> Enhancement:
+    """Adapt to the sequence if wanted, then fill in the moments; measured frames stay as they are, bit for bit.
+
+    Raises:
+        STEnhanceError: fewer than two frames, or there is no such model.
+    """
+    moments = parameters.moments(sequence.grid)
+    model = learned.chosen_model(parameters.model, MODEL, "flow", Task.TEMPORAL_INTERPOLATION)
+    notes = list(output_times.notes_on(parameters, sequence, moments))
+    frames = _frames(sequence, moments, parameters, model, notes)
+    return Enhancement(output_times.grid_at(moments, sequence.grid), frames, notes, (model,))
+
+
+def _frames(
+    sequence: ImageSequence, moments: list[Moment], parameters: LearnedMotionParameters, model: str, notes: list[str]
+) -> Iterator[EnhancedFrame]:
+    measured, grid, placement = sequence.magnitude(), sequence.grid, Placement(notes)
+    scale, own, least_volume = np.float32(learned.brightness(measured)), None, 1.0
+    if parameters.adapt_minutes > 0:
+
+        def left_out(network, first: np.ndarray, second: np.ndarray, fraction: float) -> np.ndarray:
+            return _between(network, first, second, [fraction], parameters.refine)[0][0]
+
+        shipped = models.load(model, placement.device)
+        own, note = adapted(shipped, measured / scale, grid, parameters.adapt_minutes, left_out)
+        notes.append(note)
+    for (before, after), group in itertools.groupby(moments, lambda moment: (moment.before, moment.after)):
+        together = list(group)
+        fractions = [moment.fraction for moment in together if moment.fraction]
+        ends, made = (measured[before], measured[after]), iter(())
+        if fractions:
+
+            def between(network, where, largest, ends=ends, fractions=fractions):
+                network = network if own is None else own.to(where)
+                return _between(network, *(end / scale for end in ends), fractions, parameters.refine, largest)
+
+            found, volume = placement.run(model, between)
+            least_volume = min(least_volume, volume)
+            made = iter(found)
+        for moment in together:
+            voxels = np.clip(next(made) * scale, np.min(ends), None) if moment.fraction else ends[0]
+            yield EnhancedFrame(voxels, moment.unsupported)
+    if least_volume < 1:
+        folded = "Nothing is folded" if least_volume > 0 else "Some of the motion is folded"
+        notes.append(f"{folded} (smallest Jacobian determinant {least_volume:.2f}).")
+
+
+def _between(  # noqa: PLR0917  (as `Placement` and `adapted` hand them over)
+    network: torch.nn.Module,
+    first: np.ndarray,
+    second: np.ndarray,
+    fractions: list[float],
+    refine: bool,
+    largest: int = LARGEST,
+) -> tuple[np.ndarray, float]:
+    """(F, K, J, I) frames between two (K, J, I), a few slices at once, and the smallest Jacobian determinant."""
+    import torch
+
+    where = next(network.parameters()).device
+    parts, least = [], 1.0
+    for some in chunks(len(first), first[0].size, largest):
+        ends = (torch.tensor(end[None, some], device=where) for end in (first, second))
+        with torch.inference_mode(), device.half_precision():
+            between = network(*ends, fractions, refine, unfold=True)
+        parts.append(torch.cat(between.frames).cpu().numpy())
+        least = min(least, float(between.volume.min()))
+    return np.concatenate(parts, axis=1), least
+
+
+METHOD = Method(
+    key="learned-motion",
+    title="Learned motion",
+    task=Task.TEMPORAL_INTERPOLATION,
+    summary="Follows the tissue by a trained network, quickly; it can adapt to the patient at hand first.",
+    parameters=LearnedMotionParameters,
+    enhance=enhance,
+    reference="Kim et al.: Data-efficient unsupervised interpolation without any intermediate frame for 4D medical "
+    "images (UVI-Net). CVPR 2024. Implemented and trained anew, with the flow of Sun et al.: PWC-Net. CVPR 2018.",
+    requires=("torch", "safetensors"),
+    models=(MODEL,),
+    preview_frames=2,
+    rank=6,
+)
