@@ -198,12 +198,14 @@ def _enhance(options: argparse.Namespace) -> None:
     from STEnhanceLib import files
     from STEnhanceLib.evaluation import removed
     from STEnhanceLib.evaluation.report import refuse_foreign_page
+    from STEnhanceLib.kept_maps import KeptMaps
     from STEnhanceLib.methods import find_method, parse_parameters
+    from STEnhanceLib.methods.declaration import UNSUPPORTED
     from STEnhanceLib.methods.run import enhance_all, expected_result
     from STEnhanceLib.sequence import ImageSequence
 
-    inputs = [options.input, options.reference, options.prior, options.kspace]
-    _refuse_overwriting(inputs, [options.output, options.removed])
+    given_files = [options.input, options.reference, options.prior, options.kspace]
+    _refuse_overwriting(given_files, [options.output, options.removed])
     if options.report:
         refuse_foreign_page(options.report)
     device.choose(options.device)
@@ -216,33 +218,48 @@ def _enhance(options: argparse.Namespace) -> None:
     if options.removed:
         planned = expected_result(method, sequence.grid, parameters, has_kspace=kspace is not None)
         removed.check_grid(sequence.grid, planned)
-    fractions = []
-    keep = fractions.append if options.report else lambda _fraction: None
+    fractions, maps = [], KeptMaps(options.output)
+
+    def plan(enhancement) -> None:
+        maps.plan(enhancement)
+        _refuse_overwriting([*given_files, options.output, options.removed], list(maps.paths.values()))
+
+    def keep(fraction) -> None:
+        if options.report and UNSUPPORTED not in maps.values:
+            fractions.append(fraction)
+
     with terminal.frame_progress(method.title) as on_frame:
-        result = enhance_all(method, sequence, parameters, on_frame, keep, **inputs)
-    _write_result(options.output, sequence, result, reference)
-    terminal.say_written(options.output)
+        result = enhance_all(
+            method, sequence, parameters, on_frame,
+            on_unsupported=keep, on_planned=plan, on_maps=maps.keep, **inputs,
+        )  # fmt: skip
+    result = dataclasses.replace(result, attributes={**result.attributes, **maps.attributes()})
+    _write_result(options.output, sequence, result, reference, maps)
     if options.removed:
         files.write(removed.removed(sequence, result), options.removed)
         terminal.say_written(options.removed)
-    terminal.show_notes(result.notes)
+    terminal.show_notes((*result.notes, *maps.notes))
     if reference is not None:
         _show_scores([result], reference)
     if options.report:
+        fractions = maps.values.get(UNSUPPORTED, fractions)
         has_map = all(np.ndim(fraction) for fraction in fractions)
         unsupported = ImageSequence.from_frames(fractions, result.grid) if has_map else None
         _report(options.report, sequence, result, reference, unsupported)
 
 
-def _write_result(path: Path, sequence, result, reference) -> None:
+def _write_result(path: Path, sequence, result, reference, maps) -> None:
     from STEnhanceLib import files
 
     if path.suffix == ".mrb":
         from STEnhanceLib.comparison import save_comparison
 
-        save_comparison(path, sequence, result, reference)
+        save_comparison(path, sequence, result, reference, maps.values)
     else:
-        files.write(result, path)
+        beside = {where: maps.sequence(side_map, result) for side_map, where in maps.paths.items()}
+        files.write_together({path: result, **beside})
+    for written in (path, *maps.paths.values()):
+        terminal.say_written(written)
 
 
 def _compare(options: argparse.Namespace) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from STEnhanceLib.errors import STEnhanceError
+from STEnhanceLib.methods import SideMap
 from STEnhanceLib.publication import Publication
 from STEnhanceLib.scene import add_sequence, find_sequence, free_name, read_sequence, save_scene
 from STEnhanceLib.sequence import Grid, ImageSequence
@@ -148,17 +149,24 @@ def show_signed(volume, limit: float) -> None:
 
 
 def save_comparison(
-    path: str | os.PathLike, input: ImageSequence, result: ImageSequence, reference: ImageSequence | None = None
+    path: str | os.PathLike,
+    input: ImageSequence,
+    result: ImageSequence,
+    reference: ImageSequence | None = None,
+    maps: Mapping[SideMap, np.ndarray] | None = None,
 ) -> Path:
     """Write an `.mrb` file that opens in Slicer with the input left and the result right, at the first frame.
 
     With a reference there are four panes: input, result, reference, and, where result and reference share a voxel
     grid, their difference. The scene of the caller is not touched.
 
+    Args:
+        maps: what the method yielded beside the frames of the result, for every frame; no pane shows them.
+
     Raises:
         STEnhanceError: as `save_scene` and `Publication`, or the MRML libraries are not installed.
     """
-    host, nodes = compared_scene(input, result, reference)
+    host, nodes = compared_scene(input, result, reference, maps=maps)
     arrange(nodes, host.applicationLogic())
     return save_scene(path, host.scene)
 
@@ -168,12 +176,14 @@ def compared_scene(
     result: ImageSequence,
     reference: ImageSequence | None = None,
     pane_size: tuple[int, int] | None = None,
+    maps: Mapping[SideMap, np.ndarray] | None = None,
 ):
     """A private scene with the sequences of a comparison, ready for `arrange`.
 
     Args:
         input, result, reference: see `save_comparison`.
         pane_size: columns and rows of each view in pixels, for `render_comparison`; a usual screen's where not given.
+        maps: see `save_comparison`.
 
     Returns:
         (host, sequence nodes from left to right); see `headless.Host`.
@@ -182,11 +192,12 @@ def compared_scene(
 
     host = headless.new_host()
     nodes = [add_sequence(input, host.scene)]
-    for shown, fallback in ((result, "Result"), (reference, "Reference")):
+    for shown, fallback, beside in ((result, "Result", maps or {}), (reference, "Reference", {})):
         if shown is not None:
-            publication = Publication(nodes[0], shown.grid, shown.name or fallback, shown.attributes)
-            for frame in shown.magnitude():
-                publication.add_frame(frame)
+            name = shown.name or fallback
+            publication = Publication(nodes[0], shown.grid, name, shown.attributes, maps=tuple(beside))
+            for index, frame in enumerate(shown.magnitude()):
+                publication.add_frame(frame, maps={each.key: values[index] for each, values in beside.items()})
             publication.finish()
             nodes.append(publication.sequence)
     if reference is not None and _same_grid(result, reference):

@@ -10,16 +10,18 @@
 | folder of DICOM | yes | no | |
 
 Voxels become float32 (complex64 where they are complex). Whatever a file leaves open is assumed and written down in
-`ImageSequence.notes`.
+`ImageSequence.notes`. Displacements are only written, as the sequence of grid transforms that 3D Slicer opens.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Mapping
 from pathlib import Path
 
 from STEnhanceLib.errors import STEnhanceError
-from STEnhanceLib.files import dicom, nifti, nrrd
+from STEnhanceLib.files import dicom, displacements, nifti, nrrd
+from STEnhanceLib.files.displacements import Displacements
 from STEnhanceLib.files.replace import replaced_when_complete
 from STEnhanceLib.sequence import ImageSequence
 
@@ -59,11 +61,49 @@ def write(sequence: ImageSequence, path: str | Path) -> None:
     Raises:
         STEnhanceError: unknown format, a sequence that the format cannot hold, no space left, no permission.
     """
-    path = Path(path).expanduser()
+    write_together({Path(path): sequence})
+
+
+def write_together(contents: Mapping[Path, ImageSequence | Displacements]) -> None:
+    """Write 4D files that belong together; those of their names are replaced only when all new ones are complete.
+
+    The first one comes to its place last.
+
+    Raises:
+        STEnhanceError: as `write`, of one of them; then none is there.
+    """
+    with contextlib.ExitStack() as unfinished:
+        for name, sequence in contents.items():
+            path = Path(name).expanduser()
+            with _told(path):
+                form = _format_of(path)
+                stream = unfinished.enter_context(replaced_when_complete(path))
+                if isinstance(sequence, Displacements):
+                    displacements.write(sequence, stream)
+                else:
+                    form.write(sequence, stream, compressed=path.name.lower().endswith(".gz"))
+        with _told(path):
+            unfinished.close()  # now, so that what fails here is told, too
+
+
+def holds_displacements(path: Path) -> bool:
+    """Whether the format of this file, or the scene, can hold displacements."""
+    return path.name.lower().endswith((".nrrd", ".mrb"))
+
+
+def beside(path: Path, key: str) -> Path:
+    """The name of a file with another part of the same result: `out.spread.seq.nrrd` for `out.seq.nrrd`."""
+    name = path.name
+    known = (".seq.nrrd", ".nii.gz", path.suffix)
+    suffix = next(name[len(name) - len(ending) :] for ending in known if name.lower().endswith(ending.lower()))
+    return path.with_name(f"{name.removesuffix(suffix)}.{key}{suffix}")
+
+
+@contextlib.contextmanager
+def _told(path: Path):
+    """Errors name the file that is written."""
     try:
-        writer: Callable = _format_of(path).write
-        with replaced_when_complete(path) as stream:
-            writer(sequence, stream, compressed=path.name.lower().endswith(".gz"))
+        yield
     except STEnhanceError as error:
         raise STEnhanceError(f"Cannot write {path}: {error}") from error
     except OSError as error:

@@ -23,7 +23,7 @@ from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.files.nrrd_axes import find_axes, ijk_to_ras, times_ms
 from STEnhanceLib.files.nrrd_header import header_bytes, read_header
 from STEnhanceLib.files.voxels import LARGEST_DEFLATE_RATIO, check_size, read_frames, write_frames
-from STEnhanceLib.sequence import ImageSequence
+from STEnhanceLib.sequence import Grid, ImageSequence
 
 NAME, NOTES, PERIODIC, VOXELS = "STEnhance.Name", "STEnhance.Notes", "STEnhance.Periodic", "STEnhance.Voxels"
 SMALLEST_STEP_MS = 0.001
@@ -66,17 +66,32 @@ def read(path: Path) -> ImageSequence:
 
 def write(sequence: ImageSequence, stream: BinaryIO, compressed: bool = False) -> None:
     """Write an attached, raw, little-endian NRRD file; see `files.write`."""
-    if len(sequence) > 1 and np.diff(sequence.times_ms).min() < SMALLEST_STEP_MS:
-        raise STEnhanceError(f"frames are less than {SMALLEST_STEP_MS} ms apart, which 3D Slicer cannot tell apart.")
     is_complex = np.iscomplexobj(sequence.frames)
-    lps = np.diag([-1.0, -1, 1, 1]) @ sequence.ijk_to_ras
-    sizes = [*sequence.grid.shape[::-1], len(sequence)]
+    attributes = {
+        **sequence.attributes,
+        "DataNodeClassName": f"vtkMRML{'Vector' if is_complex else 'Scalar'}VolumeNode",
+        **index_attributes(sequence.grid),
+        PERIODIC: "yes" if sequence.periodic else "no",
+        VOXELS: "complex" if is_complex else "magnitude",
+    }
+    if sequence.name:
+        attributes[NAME] = sequence.name
+    if sequence.notes:
+        attributes[NOTES] = "\n".join(sequence.notes)
+    stream.write(header_bytes(axis_fields(sequence.grid, 2 if is_complex else 1), attributes))
+    write_frames(stream, sequence.frames)
+
+
+def axis_fields(grid: Grid, components: int) -> dict[str, str]:
+    """Type, sizes and geometry of float32 voxels; where a voxel has several components, they are its fastest axis."""
+    lps = np.diag([-1.0, -1, 1, 1]) @ grid.ijk_to_ras
+    sizes = [*grid.shape[::-1], len(grid)]
     kinds, directions, quoted = ["domain"] * 3 + ["list"], [*map(_vector, lps[:3, :3].T), "none"], ['""'] * 3
     labels, units = [*quoted, '"time"'], [*quoted, '"ms"']
-    if is_complex:
-        sizes, kinds, directions = [2, *sizes], ["vector", *kinds], ["none", *directions]
+    if components > 1:
+        sizes, kinds, directions = [components, *sizes], ["vector", *kinds], ["none", *directions]
         labels, units = ['""', *labels], ['""', *units]
-    fields = {
+    return {
         "type": "float",
         "dimension": str(len(sizes)),
         "space": "left-posterior-superior",
@@ -89,20 +104,18 @@ def write(sequence: ImageSequence, stream: BinaryIO, compressed: bool = False) -
         "encoding": "raw",
         "space origin": _vector(lps[:3, 3]),
     }
-    attributes = {
-        **sequence.attributes,
-        "DataNodeClassName": f"vtkMRML{'Vector' if is_complex else 'Scalar'}VolumeNode",
-        "axis 3 index type": "numeric",
-        "axis 3 index values": " ".join(repr(float(time)) for time in sequence.times_ms),
-        PERIODIC: "yes" if sequence.periodic else "no",
-        VOXELS: "complex" if is_complex else "magnitude",
-    }
-    if sequence.name:
-        attributes[NAME] = sequence.name
-    if sequence.notes:
-        attributes[NOTES] = "\n".join(sequence.notes)
-    stream.write(header_bytes(fields, attributes))
-    write_frames(stream, sequence.frames)
+
+
+def index_attributes(grid: Grid) -> dict[str, str]:
+    """When the frames were taken, as Slicer keeps it.
+
+    Raises:
+        STEnhanceError: Slicer would merge frames.
+    """
+    if len(grid) > 1 and np.diff(grid.times_ms).min() < SMALLEST_STEP_MS:
+        raise STEnhanceError(f"frames are less than {SMALLEST_STEP_MS} ms apart, which 3D Slicer cannot tell apart.")
+    values = " ".join(repr(float(time)) for time in grid.times_ms)
+    return {"axis 3 index type": "numeric", "axis 3 index values": values}
 
 
 def _is_bookkeeping(key: str) -> bool:

@@ -39,6 +39,7 @@ from STEnhanceLib import device, progress
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.jobs import messages, voxels
 from STEnhanceLib.methods import EnhancedFrame, Enhancement, all_methods, find_method, parse_parameters, run
+from STEnhanceLib.methods.declaration import UNSUPPORTED
 
 _OUT_OF_MEMORY = ("out of memory", "allocate memory", "bad_alloc", "bad allocation")
 
@@ -166,8 +167,8 @@ class _Result:
         self._frames[index] = frame.voxels
         for key, values in frame.maps.items():
             self._maps[key][index] = values
-        if np.ndim(frame.unsupported) == 0:
-            number = float(frame.unsupported)
+        if np.ndim(frame.unsupported) == 0 or UNSUPPORTED.key in self._maps:  # then its voxels are there already
+            number = float(np.mean(frame.unsupported))
             return None if np.isnan(number) else number
         if self._unsupported is None:
             self._unsupported = voxels.create(self._unsupported_path, self._shape, np.float32)

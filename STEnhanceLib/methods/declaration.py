@@ -65,6 +65,10 @@ class SideMap:
         return (3, *grid.shape) if self.vector else grid.shape
 
 
+UNSUPPORTED = SideMap("unsupported", "not supported by the measurement", "fraction")
+"""`EnhancedFrame.unsupported` voxel by voxel, of methods that compute it because the user asked for it."""
+
+
 class EnhancedFrame(NamedTuple):
     """One finished frame.
 

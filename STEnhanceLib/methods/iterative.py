@@ -11,7 +11,7 @@ import numpy as np
 from STEnhanceLib import device, progress
 from STEnhanceLib.acquisition.kspace import KSpace
 from STEnhanceLib.assurance.unsupported import fraction
-from STEnhanceLib.methods.declaration import EnhancedFrame, Enhancement, parameter
+from STEnhanceLib.methods.declaration import UNSUPPORTED, EnhancedFrame, Enhancement, parameter
 from STEnhanceLib.methods.measurement import check_that_they_belong_together
 from STEnhanceLib.sequence import ImageSequence
 
@@ -74,7 +74,8 @@ def enhancement(
     all_notes = [*kspace.notes, *notes]
     if not support:
         all_notes.append(SUPPORT_NOT_COMPUTED)
-    return Enhancement(sequence.grid, _frames(kspace, reconstruct, support, all_notes), all_notes, tuple(models))
+    frames, maps = _frames(kspace, reconstruct, support, all_notes), (UNSUPPORTED,) if support else ()
+    return Enhancement(sequence.grid, frames, all_notes, tuple(models), maps)
 
 
 def minimised(
@@ -170,7 +171,11 @@ def _frames(kspace: KSpace, reconstruct: Reconstruct, support: bool, notes: list
         notes.append(SUPPORT.format((invented / max(content, 1e-30)) ** 0.5))
     for index in range(len(kspace.grid)):
         voxels = np.stack([part.magnitude[index] for part in slices])
-        yield EnhancedFrame(voxels, np.stack([s.unsupported[index] for s in slices]) if support else float("nan"))
+        if support:
+            unsupported = np.stack([part.unsupported[index] for part in slices])
+            yield EnhancedFrame(voxels, unsupported, {UNSUPPORTED.key: unsupported})
+        else:
+            yield EnhancedFrame(voxels, float("nan"))
 
 
 def _out_of_memory() -> type[Exception]:

@@ -118,7 +118,10 @@ def enhance_all(
     sequence: ImageSequence,
     parameters: Any,
     on_frame: Callable[[int, int], None] = lambda done, total: None,
+    *,
     on_unsupported: Callable[[np.ndarray | float], None] = lambda fraction: None,
+    on_planned: Callable[[Enhancement], None] = lambda enhancement: None,
+    on_maps: Callable[[Mapping[str, np.ndarray]], None] = lambda maps: None,
     **inputs: Any,
 ) -> ImageSequence:
     """Enhance every frame and return the finished sequence with its provenance; arguments as `enhance`.
@@ -126,8 +129,11 @@ def enhance_all(
     Args:
         on_frame: called with the number of finished frames and the total, from 0 on.
         on_unsupported: called with the unsupported fraction of every frame, see `EnhancedFrame`.
+        on_planned: called before the first frame is computed.
+        on_maps: called with the maps of every frame, see `EnhancedFrame`.
     """
     enhancement = enhance(method, sequence, parameters, **inputs)
+    on_planned(enhancement)
     grid = enhancement.grid
     frames = np.empty((len(grid), *grid.shape), np.float32)
     unsupported = []
@@ -136,6 +142,7 @@ def enhance_all(
         frames[index] = frame.voxels
         unsupported.append(float(np.mean(frame.unsupported)))
         on_unsupported(frame.unsupported)
+        on_maps(frame.maps)
         on_frame(index + 1, len(grid))
     return ImageSequence(
         frames,

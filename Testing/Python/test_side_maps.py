@@ -1,102 +1,28 @@
-"""Maps that a method yields beside its frames: from the worker into the scene and into files.
-
-This file is also the worker of its tests: it has a method that yields maps, or ones that it should not.
-"""
+"""Maps that a method yields beside its frames: out of the worker, into the scene, and out of it again."""
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import re
-import sys
-import time
-from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yielding_maps
+from yielding_maps import ERROR, METHOD, MOTION, SPREAD, maps_of, motion_of, moved, spread_of
 
+from STEnhanceLib.acquisition.simulate import simulate
 from STEnhanceLib.errors import STEnhanceError
-from STEnhanceLib.jobs import FrameReady, Planned, Worker, worker
-from STEnhanceLib.methods import EnhancedFrame, Enhancement, Method, SideMap, Task, all_methods, parse_parameters, run
-from STEnhanceLib.methods.declaration import parameter
-
-SPREAD = SideMap("spread", "spread of the samples")
-ERROR = SideMap("left-out-error", "error where left out", "%")
-MOTION = SideMap("motion", "motion since the first frame", "mm", vector=True)
-
-
-@dataclass(frozen=True)
-class Yield:
-    fault: str = parameter("", "What is wrong with the third frame.")
-    seconds: float = parameter(0.0, "How long each frame takes.", minimum=0, unit="s")
-
-
-def spread_of(frame, index):
-    """Nothing in the first frame, as where nothing was sampled yet."""
-    return (0.1 * index * np.abs(frame)).astype(np.float32)
-
-
-def motion_of(frame, index):
-    k, j, i = np.indices(frame.shape, np.float32)
-    return (0.1 * index * np.stack((i, -j, 2 * k + 1))).astype(np.float32)
-
-
-def maps_of(frame, index):
-    return {
-        "spread": spread_of(frame, index),
-        "left-out-error": np.full(frame.shape, index, np.float32),
-        "motion": motion_of(frame, index),
-    }
-
-
-def spoilt(maps, fault):
-    match fault:
-        case "missing":
-            del maps["spread"]
-        case "unannounced":
-            maps["surprise"] = maps["spread"]
-        case "flat":
-            maps["motion"] = maps["motion"][0]
-        case "infinite":
-            maps["spread"][0, 0, 0] = np.inf
-        case "double":
-            maps["spread"] = maps["spread"].astype(float)
-    return maps
-
-
-def enhance(sequence, parameters):
-    def frames():
-        for index, frame in enumerate(sequence.frames):
-            time.sleep(parameters.seconds)
-            maps = maps_of(frame, index)
-            if index == 2:
-                if parameters.fault == "refuse":
-                    raise STEnhanceError("The frames are too dark.")
-                maps = spoilt(maps, parameters.fault)
-            yield EnhancedFrame(frame, float("nan"), maps)
-
-    twice = (SPREAD,) if parameters.fault == "twice" else ()
-    return Enhancement(sequence.grid, frames(), maps=(SPREAD, ERROR, MOTION, *twice))
-
-
-METHOD = Method(
-    key="test-maps",
-    title="Maps",
-    task=Task.TEMPORAL_INTERPOLATION,
-    summary="Copies, and yields maps.",
-    parameters=Yield,
-    enhance=enhance,
-    reference="none",
-)
-
-if __name__ == "__main__":
-    all_methods()[METHOD.key] = METHOD
-    worker.main(Path(sys.argv[1]))
+from STEnhanceLib.jobs import FrameReady, Planned, Worker
+from STEnhanceLib.methods import SideMap, find_method, parse_parameters, run
+from STEnhanceLib.phantom import Thorax
 
 
 @pytest.fixture(scope="module")
 def warm_worker():
-    with Worker(script=(__file__,)) as warm:
+    with Worker(script=(yielding_maps.__file__,)) as warm:
         yield warm
 
 
@@ -105,12 +31,6 @@ def input_node(mrml_scene, beating_disc):
     from STEnhanceLib.scene import add_sequence
 
     return add_sequence(beating_disc)
-
-
-@pytest.fixture
-def known(monkeypatch):
-    """The command line finds the method of this file."""
-    monkeypatch.setitem(all_methods(), METHOD.key, METHOD)
 
 
 def enhanced(warm_worker, node, **settings):
@@ -132,12 +52,6 @@ def voxels_of(volume) -> np.ndarray:
     import slicer
 
     return slicer.util.arrayFromVolume(volume)
-
-
-def moved(transform_node, sequence, ijk) -> np.ndarray:
-    """By how many mm a transform node moves the centre of a voxel."""
-    point = (sequence.ijk_to_ras @ [*ijk, 1])[:3]
-    return np.array(transform_node.GetTransformToParent().TransformPoint(point)) - point
 
 
 def files_of(warm_worker) -> list[Path]:
@@ -229,8 +143,6 @@ def test_browsing_shows_the_map_of_each_moment(warm_worker, input_node, beating_
 @pytest.mark.parametrize("turn", [np.diag([-1.0, -1, 1, 1]), np.diag([1.0, 1, -1, 1])])
 def test_a_grid_transform_moves_points_by_the_displacement_however_the_voxels_lie(mrml_scene, beating_disc, turn):
     """Between voxels, too; the second matrix is left-handed."""
-    import dataclasses
-
     from STEnhanceLib.publication import Publication
     from STEnhanceLib.scene import add_sequence
 
@@ -317,3 +229,32 @@ def test_a_map_that_the_user_removes_stays_away_and_the_result_goes_on(warm_work
     result = made.wait()
     assert spread.GetScene() is None
     assert [node.GetNumberOfDataNodes() for node in (result, *made.publication.maps)] == [8, 8, 8]
+
+
+@pytest.mark.skipif(not find_spec("torchkbnufft"), reason="torchkbnufft is not installed")
+@pytest.mark.usefixtures("one_thread")
+def test_the_map_of_support_that_the_user_asks_for_is_in_the_scene_and_nowhere_twice(warm_worker, mrml_scene, tmp_path):
+    from STEnhanceLib.enhancing import SceneRun
+    from STEnhanceLib.scene import add_sequence, read_sequence
+
+    measured = simulate(Thorax(breathing_mm=0).cine(frames=4, matrix=32, slices=1), "c8")
+    measured.kspace.save(tmp_path / "kspace.npz")
+    settings = {"iterations": 3, "support": True}
+    method = find_method("temporal-tv")
+    started = run.enhance(method, measured.sequence, parse_parameters(method, settings), kspace=measured.kspace)
+    expected = np.stack([frame.unsupported for frame in started.frames])
+    made = SceneRun(
+        warm_worker, add_sequence(measured.sequence), method.key, settings, name="result",
+        kspace_path=tmp_path / "kspace.npz",
+    )  # fmt: skip
+    while made.finished_frames < 1:
+        made.poll()
+    assert [path.name for path in files_of(warm_worker) if path.name.startswith("unsupported")] == []
+    made.wait()
+    (node,) = made.publication.maps
+    assert node.GetName() == "result (not supported by the measurement)"
+    assert node.GetAttribute("STEnhance.MapUnit") == "fraction"
+    assert np.allclose(read_sequence(node).frames, expected, atol=1e-5)
+    shares = [float(made.result.GetNthDataNode(n).GetAttribute("STEnhance.Unsupported")) for n in range(4)]
+    assert shares == pytest.approx(expected.mean(axis=(1, 2, 3)), rel=1e-3)
+    assert run.enhance(method, measured.sequence, method.parameters(), kspace=measured.kspace).maps == ()
