@@ -53,8 +53,8 @@ class Errors(NamedTuple):
 
 def adapted(
     network: torch.nn.Module, frames: np.ndarray, grid: Grid, minutes: float, interpolate: Interpolate
-) -> tuple[torch.nn.Module, str]:
-    """The network after that time of practice on the sequence, or the same one where practice did not help.
+) -> tuple[torch.nn.Module | None, str]:
+    """A copy of the network after that time of practice on the sequence.
 
     Args:
         network: stays as it is; the frames are taken to where it lies.
@@ -64,7 +64,7 @@ def adapted(
         interpolate: how left-out frames are made.
 
     Returns:
-        the network, and a note on what was done.
+        the copy, or None where practice did not help, and a note on what was done.
     """
     import torch
 
@@ -90,8 +90,8 @@ def adapted(
     progress.tell("adapting to this patient: errors after", 1.0)
     after = _errors(ours, frames, pairs, gaps, interpolate)
     helped = after.cycle < before.cycle if before.left_out is None else after.left_out < before.left_out
-    told = f"The network practised for {minutes:.3g} minutes on {len(pairs)} pairs of these frames, {steps} steps"
-    return ours if helped else network, f"{told}; {_in_words(before, after, helped)}"
+    practised = f"The network practised for {minutes:.3g} minutes, {steps} steps, on {len(pairs)} pairs of frames"
+    return ours if helped else None, f"{practised}; {_in_words(before, after, helped)}"
 
 
 def pairs_of(grid: Grid) -> list[tuple[int, int]]:

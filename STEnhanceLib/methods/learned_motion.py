@@ -69,22 +69,23 @@ def _frames(
         shipped = models.load(model, placement.device)
         own, note = adapted(shipped, measured / scale, grid, parameters.adapt_minutes, left_out)
         notes.append(note)
+
+    def between(first: np.ndarray, second: np.ndarray, fractions: list[float]) -> tuple[np.ndarray, float]:
+        def step(network, where, largest):
+            network = network if own is None else own.to(where)
+            return _between(network, first / scale, second / scale, fractions, parameters.refine, largest)
+
+        found, volume = placement.run(model, step)
+        return (found * scale).clip(min(first.min(), second.min())), volume
+
     for (before, after), group in itertools.groupby(moments, lambda moment: (moment.before, moment.after)):
-        together = list(group)
+        together, made = list(group), iter(())
         fractions = [moment.fraction for moment in together if moment.fraction]
-        ends, made = (measured[before], measured[after]), iter(())
         if fractions:
-
-            def between(network, where, largest, ends=ends, fractions=fractions):
-                network = network if own is None else own.to(where)
-                return _between(network, *(end / scale for end in ends), fractions, parameters.refine, largest)
-
-            found, volume = placement.run(model, between)
-            least_volume = min(least_volume, volume)
-            made = iter(found)
+            found, volume = between(measured[before], measured[after], fractions)
+            least_volume, made = min(least_volume, volume), iter(found)
         for moment in together:
-            voxels = np.clip(next(made) * scale, np.min(ends), None) if moment.fraction else ends[0]
-            yield EnhancedFrame(voxels, moment.unsupported)
+            yield EnhancedFrame(next(made) if moment.fraction else measured[before], moment.unsupported)
     if least_volume < 1:
         folded = "Nothing is folded" if least_volume > 0 else "Some of the motion is folded"
         notes.append(f"{folded} (smallest Jacobian determinant {least_volume:.2f}).")

@@ -39,7 +39,7 @@ def test_it_lowers_the_error_of_frames_left_out_and_leaves_input_and_model_alone
     frames = sequence.frames.copy()
     plain, adapted = run(sequence, KEY), run(sequence, KEY, adapt_minutes=0.2)
     note = next(note for note in adapted.notes if "practised" in note)
-    assert "for 0.2 minutes on 10 pairs of these frames, 12 steps" in note
+    assert "for 0.2 minutes, 12 steps, on 10 pairs of frames" in note
     assert note.endswith("what it learnt was used.")
     cycles, left_out = (
         [float(part.split("% ")[0].split()[-1]) for part in note.split("%")[:-1]][n:][:2] for n in (0, 2)
@@ -69,7 +69,7 @@ def test_what_makes_things_worse_is_dropped(monkeypatch):
 
 def test_of_two_frames_none_can_be_left_out():
     notes = " ".join(run(two_frames(sliding_disc((-2, 2))), KEY, adapt_minutes=0.1).notes)
-    assert "on 1 pairs of these frames, 6 steps" in notes
+    assert "6 steps, on 1 pairs of frames" in notes
     assert "though no measured frame could be left out to test it" in notes or "was dropped" in notes
 
 
