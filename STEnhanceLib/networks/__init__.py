@@ -23,6 +23,8 @@ NETWORKS = {
     "diffusion-transformer": "diffusion_transformer:DiffusionTransformer",
     "flow": "flow:FlowNetwork",
     "tri-mamba": "tri_mamba:TriMamba",
+    "vq-autoencoder": "vq_autoencoder:VqAutoencoder",
+    "latent-unet": "latent_unet:LatentUnet",
 }
 
 
