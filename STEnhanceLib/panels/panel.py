@@ -325,7 +325,8 @@ class EnhancePanel(VTKObservationMixin):
         self.ui.applyButton.enabled = problem is None
         self.ui.previewButton.enabled = problem is None
         self.ui.applyButton.toolTip = problem or _("Enhance all frames; the result appears beside the input.")
-        said = self._time_axis.show(self._source, result, problem)
+        keeps_measured = self._form.settings().get("keep_measured", True)
+        said = self._time_axis.show(self._source, result, problem, keeps_measured)
         self._say("" if said else problem or "")
 
     def _on_apply_or_cancel(self) -> None:

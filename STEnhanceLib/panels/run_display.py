@@ -7,6 +7,7 @@ import html
 from slicer.i18n import tr as _
 
 from STEnhanceLib.panels import words
+from STEnhanceLib.panels.time_left import TimeLeft
 
 
 class RunDisplay:
@@ -18,10 +19,12 @@ class RunDisplay:
 
     def __init__(self, ui):
         self._ui = ui
+        self._time_left = TimeLeft()
         ui.progressBar.visible = False
 
     def show_running(self) -> None:
         """A run starts: nothing can be chosen until it ends."""
+        self._time_left = TimeLeft()
         self._lock(True)
         self._ui.applyButton.text = _("Cancel")
         self._ui.applyButton.toolTip = _(
@@ -32,13 +35,11 @@ class RunDisplay:
         self.say(_("Starting…"))
 
     def show_progress(self, run) -> None:
-        """How far a run is, see `enhancing.SceneRun`; before the first frame in percent, where the method tells."""
-        done, whole = run.finished_frames, run.count
-        if run.stage and not done:  # all slices are computed before the first frame
-            done, whole = round(100 * run.share), 100
-        self._ui.progressBar.maximum = whole
-        self._ui.progressBar.value = done
-        self.say(words.progress(run))
+        """How far a run is, see `enhancing.SceneRun`; before the first frame how far on the way to that."""
+        frames = run.count if run.finished_frames else 1  # nothing tells yet how long those after the first will take
+        self._ui.progressBar.maximum = 100 * frames
+        self._ui.progressBar.value = round(100 * (run.finished_frames + run.share))
+        self.say(words.progress(run, self._time_left.seconds(run.finished_frames, run.count, run.share)))
 
     def show_idle(self) -> None:
         """No run is at work."""

@@ -30,13 +30,14 @@ class TimeAxis:
     def __init__(self, widget, picture, label, *, always: bool):
         self._widget, self._picture, self._label, self._always = widget, picture, label, always
 
-    def show(self, source: Grid | None, result: Grid | None, problem: str | None) -> bool:
+    def show(self, source: Grid | None, result: Grid | None, problem: str | None, keeps_measured: bool = True) -> bool:
         """Draw the times of the result.
 
         Args:
             source: of the input; None where there is none.
             result: what is planned; None where nothing can be.
             problem: why not.
+            keeps_measured: measured frames stay as they are; else all are generated.
 
         Returns:
             whether the problem is said here.
@@ -49,23 +50,25 @@ class TimeAxis:
         if result is None:
             self._label.text = words.bad(problem)
             return True
-        self._picture.setPixmap(picture(source, result))
-        self._label.text = in_words(source, result)
+        measured = at_moments(result.times_ms, source.times_ms) & keeps_measured
+        self._picture.setPixmap(picture(source, result, measured))
+        self._label.text = in_words(source, result, int(np.count_nonzero(measured)))
         return False
 
 
-def in_words(source: Grid, result: Grid) -> str:
+def in_words(source: Grid, result: Grid, measured: int) -> str:
     """The ends of the axis, and below them how many frames there will be and when, as rich text."""
     first, last = _ends(source, result)
     again = _("the first frame again at {end} ms") if source.periodic else "{end} ms"
-    measured = int(np.count_nonzero(at_moments(result.times_ms, source.times_ms)))
     parts = [
         _("{measured} + {generated} frames").format(
             measured=_bold(words.MEASURED_COLOUR, _("{count} measured").format(count=measured)),
             generated=_bold(words.GENERATED_COLOUR, _("{count} generated").format(count=len(result) - measured)),
         ),
         *_spacing(result),
-        _("{first} … {last} ms").format(first=_ms(result.times_ms[0]), last=_ms(result.times_ms[-1])),
+        _("{first} … {last} ms")
+        .replace(" ", "\u00a0")
+        .format(first=_ms(result.times_ms[0]), last=_ms(result.times_ms[-1])),
     ]
     if source.periodic and result.times_ms[-1] > source.times_ms[-1] + SAME_MOMENT_MS:
         parts.append(_("closes the cycle"))
@@ -76,7 +79,7 @@ def in_words(source: Grid, result: Grid) -> str:
     )
 
 
-def picture(source: Grid, result: Grid) -> qt.QPixmap:
+def picture(source: Grid, result: Grid, measured: np.ndarray) -> qt.QPixmap:
     """Long ticks for what was measured, short ones for what is generated, on a line from the first moment to the last.
 
     What was measured and is not asked for is pale, as is the first frame where it closes a cycle.
@@ -95,8 +98,8 @@ def picture(source: Grid, result: Grid) -> qt.QPixmap:
     again = [last] if source.periodic else []
     for time_ms in (*source.times_ms, *again):
         tick(float(time_ms), 0, LEFT_OUT)
-    for time_ms, measured in zip(result.times_ms, at_moments(result.times_ms, source.times_ms), strict=True):
-        if measured:
+    for time_ms, is_measured in zip(result.times_ms, measured, strict=True):
+        if is_measured:
             tick(float(time_ms), 0, words.MEASURED_COLOUR)
         else:
             tick(float(time_ms), HEIGHT // 2, words.GENERATED_COLOUR)

@@ -76,15 +76,16 @@ def needed_bytes(source: Grid, result: Grid) -> int:
     return 2 * 4 * sum(len(part) * math.prod(part.shape) for part in (source, result))
 
 
-def progress(run) -> str:
-    """Frame k of N, or what is computed before it, and the time left."""
+def progress(run, seconds_left: float) -> str:
+    """Frame k of N, or what is computed before it, and the time left, see `time_left.TimeLeft`."""
     if not run.count:
         return _("Starting…")
     text = _("Frame {done} of {count}").format(done=run.finished_frames, count=run.count)
     if run.stage:
         text = run.stage[0].upper() + run.stage[1:] if not run.finished_frames else f"{text}, {run.stage}"
-    if math.isfinite(run.remaining_s):
-        text += ", " + _("about {time} left").format(time=_duration(run.remaining_s))
+    if math.isfinite(seconds_left):
+        left = _("about {time} left") if run.finished_frames else _("about {time} until the first frame")
+        text += ", " + left.format(time=_duration(seconds_left))
     return text
 
 
@@ -107,8 +108,11 @@ def outcome(run) -> str:
         if run.result is not None:
             return _("Cancelled; {done} finished frames were kept.").format(done=run.finished_frames)
         return _("Cancelled; the scene is as it was before.")
-    notes = " ".join(run.notes)
-    return _("Done: {count} frames beside the input.").format(count=run.count) + (f" {notes}" if notes else "")
+    parts = [_("Done: {count} frames beside the input.").format(count=run.count)]
+    names = [f"“{node.GetName()}”" for node in run.publication.maps]
+    if names:
+        parts.append(_("To be picked in the views, there are also {names}.").format(names=_(" and ").join(names)))
+    return " ".join([*parts, *run.notes])
 
 
 def good(text: str) -> str:

@@ -141,7 +141,7 @@ def test_the_panel_tells_slice_and_step_until_the_first_frame_comes(host, panel,
     picture_made = []
     host.wait_until(ended, timeout_s=60)
     assert panel.run.error is None and picture_made
-    assert any("step" in text and "of at most 70" in text and "left" in text for text in seen)
+    assert any("step" in text and "of at most 70" in text and "until the first frame" in text for text in seen)
     assert "Done: 12 frames" in seen[-1] or "Done: 12 frames" in panel.ui.statusLabel.text
 
 

@@ -34,7 +34,7 @@ def panel(host):
 
 def said(panel) -> str:
     """What stands below the axis, without markup."""
-    return re.sub("<[^>]+>", "", panel.ui.timeAxisLabel.text.partition("</table>")[2])
+    return re.sub("<[^>]+>", "", panel.ui.timeAxisLabel.text.partition("</table>")[2]).replace("\u00a0", " ")
 
 
 def set_to(panel, **settings) -> None:
@@ -82,6 +82,15 @@ def test_the_axis_follows_every_choice_at_once(panel):
     set_to(panel, times_ms="0, 12.5, 60, 61")
     assert said(panel) == "2 measured + 2 generated frames, 1 to 47.5 ms apart, 0 … 61 ms"
     assert ticks(panel, 0.2, words.MEASURED_COLOUR) == 2, "and 18 pale ones"
+
+
+def test_where_measured_frames_are_made_anew_all_are_generated(panel):
+    from STEnhanceLib.panels import words
+
+    panel.choose("motion")
+    set_to(panel, factor=2, keep_measured=False)
+    assert said(panel).startswith("0 measured + 40 generated frames")
+    assert ticks(panel, 0.2, words.MEASURED_COLOUR) == 0 and ticks(panel, 0.8, words.GENERATED_COLOUR) == 40
 
 
 def test_all_methods_of_the_module_show_it(panel):
