@@ -52,6 +52,8 @@ class Contestant(NamedTuple):
         fixed = [name for name in self.settings if name in trial.settings]
         if fixed:
             raise STEnhanceError(f"{protocol_key} sets {fixed[0]} itself; leave it out of {self.label}.")
+        if self._works_alone(trial):
+            return [(self.method, {**self.settings, **trial.settings, **trial.alone})]
         own = (self.method, {**self.settings, **trial.settings})
         return [own, *((find_method(key), settings) for key, settings in trial.follow_up)]
 
@@ -61,7 +63,12 @@ class Contestant(NamedTuple):
 
     def row_label(self, trial: Trial) -> str:
         """The label with the methods that finish its work."""
-        return " + ".join([self.label, *(key for key, _ in trial.follow_up)])
+        return " + ".join([self.label, *(key for key, _ in trial.follow_up if not self._works_alone(trial))])
+
+    def _works_alone(self, trial: Trial) -> bool:
+        """It can finish its work itself, and was not told to do otherwise."""
+        known = {field.name for field in dataclasses.fields(self.method.parameters)}
+        return bool(trial.alone) and trial.alone.keys() <= known - self.settings.keys()
 
 
 def split_words(text: str) -> list[str]:

@@ -28,6 +28,7 @@ class Trial:
         settings: of the method under test, so that its result lies on the grid of `reference`.
         inputs: `prior` and `kspace`, for the methods that need them.
         follow_up: (method key, settings) that finish the work of the method under test.
+        alone: settings of a method that can do the work of `follow_up` itself; nothing follows it.
         notes: what was assumed about this sequence.
         centre_crop: `degraded` is the centre of the k-space of all frames, so that results can be checked against it.
     """
@@ -38,6 +39,7 @@ class Trial:
     settings: Mapping[str, Any] = field(default_factory=dict)
     inputs: Mapping[str, Any] = field(default_factory=dict)
     follow_up: tuple[tuple[str, Mapping[str, Any]], ...] = ()
+    alone: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     centre_crop: bool = False
 
@@ -171,8 +173,9 @@ def _between_two_frames(good: ImageSequence, spoilt: Simulation) -> Trial:
 def _joint(good: ImageSequence, spoilt: Simulation) -> Trial:
     """In time first, then each frame in space; every frame was spoilt, so every frame counts."""
     trial = _full_cycle(good, spoilt)
-    finer = {"factor": factor_between(spoilt.sequence.grid.shape[1:], good.grid.shape[1:])}
-    return replace(trial, scored=np.arange(len(trial.reference)), follow_up=(("zero-fill", finer),))
+    factor = factor_between(spoilt.sequence.grid.shape[1:], good.grid.shape[1:])
+    follow_up = (("zero-fill", {"factor": factor}),)
+    return replace(trial, scored=np.arange(len(trial.reference)), follow_up=follow_up, alone={"enlarge": factor})
 
 
 _SR, _AR, _TI = Task.SUPER_RESOLUTION, Task.ARTEFACT_REDUCTION, Task.TEMPORAL_INTERPOLATION
@@ -222,7 +225,7 @@ PROTOCOLS: Mapping[str, Protocol] = {
             "st48",
             _TI,
             "Every 8th frame kept, in-plane k-space centre crop to 1/4 per axis; the method named fills in the frames "
-            "between, then all of them are zero-filled and scored.",
+            "between, then all of them are zero-filled, unless it makes finer pixels itself, and scored.",
             _joint,
         ),
     )

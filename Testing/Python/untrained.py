@@ -28,6 +28,8 @@ UNTRAINED = {
     "xt-yt-radial": XT_YT,
     "xt-yt-images": ("xt-yt-unet", {"channels": 1, **SMALL_UNET, "frequencies": False}),
     "xt-yt-images-direct": ("xt-yt-unet", {"channels": 1, **SMALL_UNET, "frequencies": False, "residual": False}),
+    "latent-autoencoder": ("vq-autoencoder", {"channels": 4, "features": 8, "blocks": 1, "codes": 16}),
+    "latent-diffusion": ("latent-unet", {"channels": 4, "widths": [8, 12], "blocks": 1, "told": 8}),
     "stenhance-sr": STENHANCE_SR,
     "stenhance-sr-through-plane": STENHANCE_SR,
 }

@@ -1,0 +1,97 @@
+"""Joint space-time diffusion: frames between measured ones, with finer pixels where wanted, drawn several times."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from STEnhanceLib.assurance.unsupported import fraction
+from STEnhanceLib.methods import drawn_moments, learned, output_times
+from STEnhanceLib.methods.declaration import EnhancedFrame, Enhancement, Method, Task, parameter
+from STEnhanceLib.methods.drawn_moments import SPREAD, Draws, Wanted
+from STEnhanceLib.methods.output_times import Moment, OutputTimes
+from STEnhanceLib.methods.target_grid import FinerGrid
+from STEnhanceLib.sequence import Grid, ImageSequence
+
+
+@dataclass(frozen=True)
+class LatentDiffusionParameters(Draws, OutputTimes):
+    """The moments to fill in, how fine, and how samples are drawn."""
+
+    enlarge: float = parameter(
+        1.0,
+        "How many voxels replace one along each in-plane axis; 1 keeps them, and measured frames as they are.",
+        minimum=1.0,
+        maximum=float(drawn_moments.MOST_TRAINED),
+        label="Finer pixels",
+    )
+    data_consistency: bool = parameter(True, "Keep the frequencies of measured frames exactly as they are.")
+    model: str = learned.model_parameter()
+
+
+def enhance(sequence: ImageSequence, parameters: LatentDiffusionParameters) -> Enhancement:
+    """Bring neighbouring frames to each moment, and draw what is sharper than they are.
+
+    Raises:
+        STEnhanceError: fewer than two frames, or no such model.
+    """
+    moments = parameters.moments(sequence.grid)
+    model = learned.chosen_model(
+        parameters.model, drawn_moments.DENOISER, drawn_moments.NETWORK, Task.TEMPORAL_INTERPOLATION
+    )
+    fine = FinerGrid(factor=parameters.enlarge).on(sequence.grid)
+    notes = [*output_times.notes_on(parameters, sequence, moments), parameters.note()]
+    frames = _frames(sequence, fine, moments, parameters, model, notes)
+    models = (model, drawn_moments.AUTOENCODER)
+    return Enhancement(output_times.grid_at(moments, fine), frames, notes, models, parameters.maps)
+
+
+def _frames(  # noqa: PLR0917
+    sequence: ImageSequence, fine: Grid, moments: list[Moment], parameters, model: str, notes: list[str]
+) -> Iterator[EnhancedFrame]:
+    as_measured = fine.shape == sequence.grid.shape
+    finer = FinerGrid(factor=parameters.enlarge)
+    wanted = [_wanted(sequence.grid, moment) for moment in moments if moment.fraction > 0 or not as_measured]
+    results = drawn_moments.drawn(
+        learned.measured_frames(sequence, finer, fine.shape[1:], magnitude=True),
+        learned.brightness(sequence.frames),
+        fine,
+        wanted,
+        parameters,
+        model,
+        notes,
+        consistent=parameters.data_consistency,
+    )
+    for moment in moments:
+        if moment.fraction == 0 and as_measured:
+            voxels, spread, unsupported = sequence.magnitude()[moment.before], np.zeros(fine.shape, np.float32), 0.0
+        else:
+            voxels, spread, zero_filled = next(results)
+            unsupported = fraction(voxels - zero_filled, voxels) if moment.fraction == 0 else 1.0
+        yield EnhancedFrame(voxels, unsupported, {SPREAD.key: spread} if parameters.maps else {})
+    next(results, None)  # lets it say how far samples are spread
+
+
+def _wanted(grid: Grid, moment: Moment) -> Wanted:
+    n = moment.before
+    if moment.fraction == 0:
+        return Wanted(drawn_moments.path(grid, (n - 1, n, n + 1)), float(grid.times_ms[n]), 0.0)
+    return Wanted(drawn_moments.path(grid, (n - 1, n, n + 1, n + 2)), moment.time_ms, moment.fraction)
+
+
+METHOD = Method(
+    key="latent-diffusion",
+    title="Latent diffusion",
+    task=Task.TEMPORAL_INTERPOLATION,
+    summary="Draws frames and finer pixels together, several times over, and shows where the draws differ.",
+    parameters=LatentDiffusionParameters,
+    enhance=enhance,
+    reference=drawn_moments.REFERENCE,
+    requires=("torch", "safetensors"),
+    models=drawn_moments.MODELS,
+    generative=True,
+    preview_frames=4,
+    rank=80,
+)
