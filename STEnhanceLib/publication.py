@@ -10,7 +10,7 @@ import numpy as np
 from STEnhanceLib.beside import leave_browser, place_beside, remove, sequences_of, with_helpers
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.methods import SideMap
-from STEnhanceLib.methods.run import GENERATED_FRAMES, SAME_MOMENT_MS, generated_text
+from STEnhanceLib.methods.run import GENERATED_FRAMES, SAME_MOMENT_MS, generated_text, is_generated
 from STEnhanceLib.scene import (
     FRAME_DISTANCE_MS,
     FRAME_GENERATED,
@@ -77,6 +77,7 @@ class Publication:
         self._maps = {side_map.key: PublishedMap(side_map, self._attributes) for side_map in maps}
         times = frame_times(self._input)[0] if input_times_ms is None else np.asarray(input_times_ms)
         self._index_values, self._acquired = _index_values(self._input, times, grid.times_ms)
+        self._generated: list[bool] = []
         self._distances_ms = _distances_ms(grid, times)
         self._made_browser = False
         self._old_master = None
@@ -114,11 +115,12 @@ class Publication:
                 f"expected {len(self._grid)} frames of {self._grid.shape}."
             )
         self._check_scene()
+        generated = is_generated(self._acquired[index], unsupported)
         attributes = {
             FRAME_TIME_MS: repr(float(self._grid.times_ms[index])),
-            FRAME_GENERATED: "no" if self._acquired[index] else "yes",
+            FRAME_GENERATED: "yes" if generated else "no",
         }
-        if not self._acquired[index]:
+        if generated:
             attributes[FRAME_DISTANCE_MS] = f"{self._distances_ms[index]:.6g}"
             if "STEnhance.Method" in self._attributes:
                 attributes[FRAME_METHOD] = self._attributes["STEnhance.Method"]
@@ -129,6 +131,7 @@ class Publication:
             self._open(voxels, attributes)
         else:
             insert_frame(self.sequence, self._index_values[index], voxels, self._grid.ijk_to_ras, attributes)
+        self._generated.append(generated)
         for key, published in self._maps.items():
             published.add_frame(self._index_values[index], maps[key], self._grid.ijk_to_ras, self._grid.times_ms[index])
 
@@ -146,6 +149,9 @@ class Publication:
                 f"{len(self)} of {len(self._grid)} frames were published; expected all of them. Run the method again."
             )
         self._check_scene()
+        attributes = dict(attributes or {})
+        if GENERATED_FRAMES in self._attributes:
+            attributes[GENERATED_FRAMES] = generated_text(self._generated)
         if attributes:
             for node in (self.sequence, *self.maps):
                 describe(node, attributes, self._grid.periodic)
@@ -170,7 +176,7 @@ class Publication:
                 for node in (self.sequence, *self.maps):
                     node.SetAttribute(PARTIAL, f"{len(self)} of {len(self._grid)} frames")
                     if GENERATED_FRAMES in self._attributes:
-                        node.SetAttribute(GENERATED_FRAMES, generated_text(~self._acquired[: len(self)]))
+                        node.SetAttribute(GENERATED_FRAMES, generated_text(self._generated))
             return
         scene, browser = self.sequence.GetScene(), self.browser
         for published in self._maps.values():

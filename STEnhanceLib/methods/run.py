@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -82,8 +82,13 @@ def at_moments(times_ms: np.ndarray, acquired_ms: np.ndarray) -> np.ndarray:
     return np.abs(times_ms[:, None] - acquired_ms[None]).min(axis=1) <= SAME_MOMENT_MS
 
 
-def generated_text(generated: np.ndarray) -> str:
-    """How many frames lie at moments that the input has no frame of, as the attribute `GENERATED_FRAMES` keeps it."""
+def is_generated(acquired: bool, unsupported: np.ndarray | float) -> bool:
+    """A frame at a moment that the input has no frame of, or of which the measurement supports nothing at all."""
+    return bool(not acquired or np.mean(unsupported) == 1)
+
+
+def generated_text(generated: Sequence[bool] | np.ndarray) -> str:
+    """How many frames are generated, see `is_generated`, as the attribute `GENERATED_FRAMES` keeps it."""
     return f"{np.count_nonzero(generated)} of {len(generated)}"
 
 
@@ -144,6 +149,10 @@ def enhance_all(
         on_unsupported(frame.unsupported)
         on_maps(frame.maps)
         on_frame(index + 1, len(grid))
+    attributes = dict(provenance(method, parameters, sequence, enhancement))
+    if GENERATED_FRAMES in attributes:
+        acquired = at_moments(grid.times_ms, sequence.times_ms)
+        attributes[GENERATED_FRAMES] = generated_text(list(map(is_generated, acquired, unsupported)))
     return ImageSequence(
         frames,
         grid.ijk_to_ras,
@@ -151,10 +160,7 @@ def enhance_all(
         grid.periodic,
         name=f"{sequence.name} ({method.title})",
         notes=enhancement.notes,
-        attributes={
-            **provenance(method, parameters, sequence, enhancement),
-            UNSUPPORTED_PER_FRAME: unsupported_text(unsupported),
-        },
+        attributes={**attributes, UNSUPPORTED_PER_FRAME: unsupported_text(unsupported)},
     )
 
 

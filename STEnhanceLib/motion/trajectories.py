@@ -130,8 +130,10 @@ class MovingFrames:
         self.register(self.pairs(path))
         n = course.before(path, time_ms)
         onward = self.way(path[n].frame, path[n + 1].frame)
-        ways = self._closed(path, path[n].time_ms, self._continued(path, n, torch.zeros_like(onward), onward))
-        return self._weighted(course.even(path, time_ms) + course.aside(path, time_ms, self.cycle_ms), ways)
+        ways = self._continued(path, n, torch.zeros_like(onward), onward)
+        closed = self._closed(path, path[n].time_ms, ways)
+        aside = course.aside(path, time_ms, self.cycle_ms)
+        return self._weighted(course.even(path, time_ms), ways) + self._weighted(aside, closed)
 
     def _ways(self, path: Sequence[Place], time_ms: float) -> tuple[list[torch.Tensor], torch.Tensor]:
         """Displacements from the moment to the frames of the path, in mm on the control grid, and the volumes left."""

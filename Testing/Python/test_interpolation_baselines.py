@@ -90,6 +90,36 @@ def test_equal_spacing_closes_the_cycle_and_says_so(beating_disc):
     assert not any("apart" in note for note in once.notes)
 
 
+def test_a_frame_rate_is_met_as_its_frame_duration_is(beating_disc):
+    once = replace(beating_disc, periodic=False)
+    assert np.allclose(run(once, "linear", frame_rate=40).times_ms, 25 * np.arange(15))
+    closed = run(beating_disc, "linear", frame_rate=30)
+    assert np.array_equal(closed.times_ms, run(beating_disc, "linear", frame_duration_ms=1000 / 30).times_ms)
+    assert not any("apart" in note for note in closed.notes)  # 12 of them fill the 400 ms
+    assert any("26.67 ms apart instead of 26.32 ms" in n for n in run(beating_disc, "linear", frame_rate=38).notes)
+
+
+@pytest.mark.parametrize("key", [*KEYS, "motion"])
+def test_what_does_not_close_as_a_cycle_should_is_noted(beating_disc, key):
+    pytest.importorskip("torch", reason="torch is not installed: no motion engine to test")
+    said = "mark it as not periodic"
+    assert not any(said in note for note in run(beating_disc, key).notes)
+    half = beating_disc.with_frames(range(5))  # from the largest disc to the smallest, and taken for a cycle
+    doubts = [note for note in run(half, key).notes if said in note]
+    assert len(doubts) == 1 and "as much as between neighbours" in doubts[0]
+    if key != "fourier":
+        assert not any(said in note for note in run(replace(half, periodic=False), key).notes)
+
+
+@pytest.mark.parametrize(("key", "periodic"), [("linear", False), ("demons", False), *((key, True) for key in KEYS)])
+def test_two_frames_are_enough(beating_disc, key, periodic):
+    pair = replace(beating_disc.with_frames([0, 2]), periodic=periodic)
+    result = run(pair, key, factor=2)
+    assert len(result) == (4 if periodic else 3)
+    assert np.array_equal(result.frames[::2], pair.frames)
+    assert np.isfinite(result.frames).all()
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
