@@ -245,7 +245,8 @@ def _enhance(options: argparse.Namespace) -> None:
         fractions = maps.values.get(UNSUPPORTED, fractions)
         has_map = all(np.ndim(fraction) for fraction in fractions)
         unsupported = ImageSequence.from_frames(fractions, result.grid) if has_map else None
-        _report(options.report, sequence, result, reference, unsupported)
+        beside = {"unsupported": [unsupported], "maps": [maps.pictured(result)]}
+        _report(options.report, sequence, result, reference, beside)
 
 
 def _write_result(path: Path, sequence, result, reference, maps) -> None:
@@ -282,11 +283,11 @@ def _show_scores(results, reference) -> None:
     terminal.show_scores(rows)
 
 
-def _report(folder: Path, before, after, reference, unsupported=None) -> None:
+def _report(folder: Path, before, after, reference, beside=None) -> None:
     from STEnhanceLib.evaluation.report import Comparison, write_report
 
     title = f"{before.name} → {after.name}"
-    compared = Comparison(title, before, [after], reference, unsupported=[unsupported])
+    compared = Comparison(title, before, [after], reference, **(beside or {}))
     terminal.say_written(write_report(folder, [compared], title=title))
 
 

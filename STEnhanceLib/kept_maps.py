@@ -10,8 +10,8 @@ import numpy as np
 from STEnhanceLib import files
 from STEnhanceLib.files.displacements import Displacements
 from STEnhanceLib.methods import Enhancement, SideMap
+from STEnhanceLib.methods.declaration import UNSUPPORTED
 from STEnhanceLib.sequence import Grid, ImageSequence
-from STEnhanceLib.side_maps import map_attributes
 
 MAP_FILES = "STEnhance.MapFiles"  # attribute of a result: the names of the files beside it
 NO_DISPLACEMENTS = (
@@ -58,10 +58,14 @@ class KeptMaps:
         """What the result says about the files beside it."""
         return {MAP_FILES: "; ".join(path.name for path in self.paths.values())} if self.paths else {}
 
+    def pictured(self, result: ImageSequence) -> list[ImageSequence]:
+        """The finished maps that a page can show; that of support has a place of its own there."""
+        return [self.sequence(each, result) for each in self.values if not each.vector and each != UNSUPPORTED]
+
     def sequence(self, side_map: SideMap, result: ImageSequence) -> ImageSequence | Displacements:
         """A finished map with the provenance of its result."""
         name = f"{result.name} ({side_map.title})"
-        attributes = {**result.attributes, **map_attributes(side_map)}
+        attributes = {**result.attributes, **side_map.attributes}
         if side_map.vector:
             return Displacements(self.values[side_map], self._grid, name, attributes)
         return ImageSequence.from_frames(self.values[side_map], self._grid, name=name, attributes=attributes)

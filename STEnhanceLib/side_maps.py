@@ -14,12 +14,7 @@ from STEnhanceLib.beside import leave_browser, place_beside, remove, with_helper
 from STEnhanceLib.methods import SideMap
 from STEnhanceLib.scene import FRAME_TIME_MS, describe, free_name, insert_frame
 
-# Attributes of the sequence node of a map.
-MAP_KEY = "STEnhance.Map"
-MAP_UNIT = "STEnhance.MapUnit"
-MAP_OF = "STEnhance.MapOf"  # the name of the result
-
-INTENSITY = "intensity of the images"  # what `MAP_UNIT` says where values are on the scale of the images
+MAP_OF = "STEnhance.MapOf"  # attribute of the sequence node of a map: the name of the result
 BRIGHT_PERCENTILE = 99  # of the first map that is not zero: what has the brightest colour
 
 _COLOURS = ("vtkMRMLColorTableNodeFileInferno.txt", "vtkMRMLColorTableNodeIron")  # outside Slicer there are no files
@@ -41,7 +36,7 @@ class PublishedMap:
         """
         self.sequence = self.proxy = None
         self._side_map = side_map
-        self._attributes = {**attributes, **map_attributes(side_map)}
+        self._attributes = {**attributes, **side_map.attributes}
         self._browser = self._neighbour = None
         self._has_window = False
 
@@ -112,11 +107,6 @@ class PublishedMap:
         if display is not None:
             display.SetWindowLevelMinMax(0.0, float(np.percentile(values, BRIGHT_PERCENTILE) or values.max()))
         self._has_window = True
-
-
-def map_attributes(side_map: SideMap) -> dict[str, str]:
-    """What nodes and files say about a map."""
-    return {MAP_KEY: side_map.key, MAP_UNIT: side_map.unit or INTENSITY}
 
 
 def _insert_displacements(

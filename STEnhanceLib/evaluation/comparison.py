@@ -26,6 +26,7 @@ class Comparison:
         heart_centre_xy: (i, j) voxel index in the reference (without one: the first result) of the heart box.
         unsupported: for every result, on its grid, how much of each voxel the measurement does not support, 0 measured
             … 1 invented; None where nobody computed it; empty where that holds for all.
+        maps: for every result, what else its method maps, with `SideMap.attributes`; empty where none does.
 
     Raises:
         STEnhanceError: there is no result, or the centre lies outside of the image.
@@ -37,6 +38,7 @@ class Comparison:
     reference: ImageSequence | None = None
     heart_centre_xy: tuple[float, float] | None = None
     unsupported: Sequence[ImageSequence | None] = ()
+    maps: Sequence[Sequence[ImageSequence]] = ()
 
     def __post_init__(self):
         if not self.results:

@@ -11,6 +11,7 @@ from STEnhanceLib.evaluation.comparison import Comparison
 from STEnhanceLib.evaluation.curves import nice_ceiling
 from STEnhanceLib.evaluation.metrics import HEART_BOX
 from STEnhanceLib.evaluation.pictures import grey_levels, png_data_uri, sheet, sheet_columns, signed_levels
+from STEnhanceLib.methods.declaration import MAP_TITLE, MAP_UNIT
 from STEnhanceLib.sequence import Grid, ImageSequence
 
 MOST_SLICES = 5
@@ -41,6 +42,23 @@ class Pane:
 
 
 @dataclass(frozen=True, eq=False)
+class MapRow:
+    """The pictures of one map of all results, on one scale.
+
+    Attributes:
+        title: what it maps.
+        unit: of its values.
+        limit: the end of the scale, which starts at 0.
+        panes: below each of the images; None where there is no such map.
+    """
+
+    title: str
+    unit: str
+    limit: float
+    panes: tuple[Pane | None, ...]
+
+
+@dataclass(frozen=True, eq=False)
 class Viewer:
     """All pictures of a comparison on their common scales.
 
@@ -48,6 +66,7 @@ class Viewer:
         images: `before`, the results, and the reference where there is one.
         differences: below each of the images; None where there is nothing to subtract from.
         unsupported: below those; None where nobody computed it, and empty where that holds for all.
+        maps: below those, one row each.
         data: what the page's script needs to draw them, ready for JSON.
         sheets: for every slice on offer, one PNG data URI per image and per difference, as `data["panes"]`.
     """
@@ -55,6 +74,7 @@ class Viewer:
     images: tuple[Pane, ...]
     differences: tuple[Pane | None, ...]
     unsupported: tuple[Pane | None, ...]
+    maps: tuple[MapRow, ...]
     data: dict
     sheets: dict[int, list[str]] = field(default_factory=dict)
 
@@ -72,8 +92,9 @@ def make_viewer(comparison: Comparison, budget: int) -> Viewer:
     low, high = min(0.0, float(voxels.min())), 1.15 * scale
     limit = _difference_limit([pane for pane in differences if pane], scale)
     slices = _slices_by_interest(comparison)
-    unsupported = _unsupported_panes(comparison)
-    panes = [*images, *(pane for pane in (*differences, *unsupported) if pane)]
+    unsupported, maps = _unsupported_panes(comparison), _map_rows(comparison)
+    below = (*differences, *unsupported, *(pane for row in maps for pane in row.panes))
+    panes = [*images, *(pane for pane in below if pane)]
     sheets: dict[int, list[str]] = {}
     for k in slices[:MOST_SLICES]:
         if sheets and (len(sheets) + 1) * max(_size(uris) for uris in sheets.values()) > budget:
@@ -107,7 +128,7 @@ def make_viewer(comparison: Comparison, budget: int) -> Viewer:
             for pane in panes
         ],
     }
-    return Viewer(images, differences, unsupported, data, sheets)
+    return Viewer(images, differences, unsupported, maps, data, sheets)
 
 
 def _image_panes(comparison: Comparison) -> tuple[Pane, ...]:
@@ -188,6 +209,23 @@ def _unsupported_panes(comparison: Comparison) -> tuple[Pane | None, ...]:
     if not any(panes):
         return ()
     return (*panes, None) if comparison.reference else tuple(panes)
+
+
+def _map_rows(comparison: Comparison) -> tuple[MapRow, ...]:
+    found: dict[tuple[str, str], dict[int, ImageSequence]] = {}
+    for index, maps in enumerate(comparison.maps):
+        for each in maps:
+            found.setdefault((each.attributes[MAP_TITLE], each.attributes[MAP_UNIT]), {})[index] = each
+    rows = []
+    for (title, unit), maps in found.items():
+        limit = nice_ceiling(max(float(np.percentile(each.frames, 99.5)) for each in maps.values()) or 1.0)
+        panes: list[Pane | None] = [None] * (1 + len(comparison.results) + bool(comparison.reference))
+        for index, each in maps.items():
+            shown = frames_at(each.grid, comparison.times_ms)
+            label = comparison.labels[index]
+            panes[1 + index] = Pane(label, each.grid, each.frames, shown, signed=True, limit=limit)
+        rows.append(MapRow(title, unit, limit, tuple(panes)))
+    return tuple(rows)
 
 
 def _difference_limit(panes: list[Pane], scale: float) -> float:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from html import escape
+from string import ascii_lowercase
 
 import numpy as np
 
 from STEnhanceLib.evaluation.comparison import Comparison
 from STEnhanceLib.evaluation.curves import metric_plot
 from STEnhanceLib.evaluation.metrics import HEART_BOX, FrameScores
-from STEnhanceLib.evaluation.panes import Pane, Viewer
+from STEnhanceLib.evaluation.panes import MapRow, Pane, Viewer
 from STEnhanceLib.evaluation.provenance import provenance_block, sequence_table, size_words
 from STEnhanceLib.evaluation.removed_section import removed_part
 
@@ -31,7 +32,7 @@ def section(number: int, comparison: Comparison, viewer: Viewer, alone: bool) ->
         alone: it is the only one, so that the page's title is title enough.
     """
     heading = "" if alone else f'<h2><span class="number">{number}</span>{escape(comparison.title)}</h2>'
-    letters = iter("abcdefg")
+    letters = iter(ascii_lowercase)
     (i, j), half = viewer.data["focus"], viewer.data["half"][1]
     removed = removed_part(comparison, viewer.data["slice"], (int(i), slice(max(0, round(j - half)), round(j + half))))
     return f"""
@@ -85,9 +86,16 @@ def _viewer(number: int, comparison: Comparison, viewer: Viewer, letters: Iterat
         _cell(pane, next(order), viewer) if pane else _colour_bar(comparison, viewer) for pane in viewer.differences
     )
     unsupported = "".join(
-        _cell(pane, next(order), viewer) if pane else _share_bar() if n == 0 else "<span></span>"
+        _cell(pane, next(order), viewer) if pane else _bar("measured", "1 invented") if n == 0 else "<span></span>"
         for n, pane in enumerate(viewer.unsupported)
     )
+    maps = [
+        "".join(
+            _cell(pane, next(order), viewer) if pane else _bar("", f"{row.limit:g}") if n == 0 else "<span></span>"
+            for n, pane in enumerate(row.panes)
+        )
+        for row in viewer.maps
+    ]
     profiles = "".join(_profiles(pane, n, viewer) for n, pane in enumerate(viewer.images))
     against = "to the reference" if comparison.reference else "to the linearly interpolated input"
     wipe = f'<label>Wipe <input class="wipe-by" type="range" min="0" max="100" value="0" title="{_WIPE_HELP}"></label>'
@@ -117,6 +125,7 @@ def _viewer(number: int, comparison: Comparison, viewer: Viewer, letters: Iterat
 <h3 class="row"><b>{next(letters)}</b> Difference {against} <small>one colour scale for all</small></h3>
 {differences}
 {unsupported and _UNSUPPORTED_HEADING.format(letter=next(letters))}{unsupported}
+{"".join(_map_heading(row, next(letters)) + cells for row, cells in zip(viewer.maps, maps, strict=True))}
 <h3 class="row needs-script"><b>{next(letters)}</b> Space–time profiles <small>along the \
 <span class="across">horizontal</span> and the <span class="down">vertical</span> line, \
 time from left to right</small></h3>
@@ -186,11 +195,16 @@ def _colour_bar(comparison: Comparison, viewer: Viewer) -> str:
     )
 
 
-def _share_bar() -> str:
+def _bar(what_zero_means: str, end: str) -> str:
     return (
-        '<figure class="scale"><div class="ramp shares"></div><div class="ends"><span>0 measured</span>'
-        "<span>1 invented</span></div></figure>"
+        f'<figure class="scale"><div class="ramp shares"></div><div class="ends"><span>0 {what_zero_means}</span>'
+        f"<span>{end}</span></div></figure>"
     )
+
+
+def _map_heading(row: MapRow, letter: str) -> str:
+    title = escape(row.title[:1].upper() + row.title[1:])
+    return f'<h3 class="row"><b>{letter}</b> {title} <small>{escape(row.unit)}, on one scale</small></h3>'
 
 
 def _profiles(pane: Pane, index: int, viewer: Viewer) -> str:

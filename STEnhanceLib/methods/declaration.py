@@ -20,6 +20,12 @@ import numpy as np
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.sequence import Grid
 
+# Attributes of the node or file of a side map.
+MAP_KEY = "STEnhance.Map"
+MAP_TITLE = "STEnhance.MapTitle"
+MAP_UNIT = "STEnhance.MapUnit"
+INTENSITY = "intensity of the images"  # where a map is on their scale
+
 
 class Task(str, enum.Enum):
     """The three modules."""
@@ -63,6 +69,11 @@ class SideMap:
     def shape(self, grid: Grid) -> tuple[int, ...]:
         """Of the map of one frame."""
         return (3, *grid.shape) if self.vector else grid.shape
+
+    @property
+    def attributes(self) -> dict[str, str]:
+        """What nodes and files say about it."""
+        return {MAP_KEY: self.key, MAP_TITLE: self.title, MAP_UNIT: self.unit or INTENSITY}
 
 
 UNSUPPORTED = SideMap("unsupported", "not supported by the measurement", "fraction")

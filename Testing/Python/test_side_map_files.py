@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import re
+
 import numpy as np
 import pytest
 from yielding_maps import METHOD, MOTION, SPREAD, motion_of, moved, spread_of
 
 from STEnhanceLib import cli, files
+from STEnhanceLib.evaluation.curves import nice_ceiling
+from STEnhanceLib.evaluation.pictures import png_data_uri, sheet, signed_levels
 from STEnhanceLib.methods import all_methods
 
 
@@ -98,3 +103,22 @@ def test_when_one_file_cannot_be_written_all_stay_as_they_were(cine, capsys):
     assert f"Cannot write {blocked}: it is a folder" in " ".join(capsys.readouterr().err.split())
     assert [path.read_bytes() for path in names] == before
     assert sorted(cine.parent.iterdir()) == sorted([cine, blocked, *names])
+
+
+def test_a_page_shows_every_map_of_values_on_a_scale_of_its_own(cine, beating_disc):
+    assert stenhance(cine, cine.with_name("out.nii"), "--report", str(cine.with_name("page"))) == 0
+    page = cine.with_name("page").joinpath("index.html").read_text(encoding="utf-8")
+    assert "Spread of the samples <small>intensity of the images, on one scale</small>" in page
+    assert "Error where left out <small>%, on one scale</small>" in page
+    assert "Motion since the first frame" not in page  # no picture shows displacements
+    data = json.loads(re.search(r'id="comparisons">(.*?)</script>', page, re.S)[1])[0]
+    assert len(data["panes"]) == 5  # before, result, their difference, and the two maps
+    k = data["slice"]
+    shown = re.findall(rf'data-pane="(\d)".*?data-slice="{k}" src="(.*?)"', page)
+    spread = np.stack([spread_of(frame, n) for n, frame in enumerate(beating_disc.frames)])
+    for pane, values, end in (
+        ("3", spread, nice_ceiling(np.percentile(spread, 99.5))),
+        ("4", np.broadcast_to(np.arange(8.0)[:, None, None, None], spread.shape), nice_ceiling(7)),
+    ):
+        assert dict(shown)[pane] == png_data_uri(sheet(signed_levels(values[:, k], end)))
+        assert f"<span>0 </span><span>{end:g}</span>" in page
