@@ -121,22 +121,24 @@ def conjugate_gradient(
     x = start
     residual = right - operator.normal(x) - strength * x
     direction = residual
-    energy = _energy(residual)
-    enough = tolerance**2 * _energy(right)
+    energy = _product(residual, residual)
+    enough = tolerance**2 * _product(right, right)
     for _ in range(iterations):
         if bool((energy <= enough).all()):
             break
         image = operator.normal(direction) + strength * direction
-        step = _ratio(energy, (direction.conj() * image).real.sum((-2, -1), keepdim=True))
-        x = x + step * direction
-        residual = residual - step * image
-        previous, energy = energy, _energy(residual)
-        direction = residual + _ratio(energy, previous) * direction
+        step = _ratio(energy, _product(direction, image))
+        x = torch.addcmul(x, step, direction)
+        residual = torch.addcmul(residual, step, image, value=-1)
+        previous, energy = energy, _product(residual, residual)
+        direction = torch.addcmul(residual, _ratio(energy, previous), direction)
     return x
 
 
-def _energy(images: torch.Tensor) -> torch.Tensor:
-    return images.abs().square().sum((-2, -1), keepdim=True)
+def _product(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Real part of the inner product, frame by frame, (T, 1, 1)."""
+    products = torch.view_as_real(a) * torch.view_as_real(b)
+    return products.sum((-3, -2, -1))[..., None, None]
 
 
 def _ratio(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
