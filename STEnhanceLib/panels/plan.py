@@ -60,6 +60,8 @@ def planned(parameters: EnhanceParameterNode, method: Method, settings: Mapping[
         STEnhanceError: why there would be none.
     """
     if source is None:
+        if Path(parameters.kspacePath).is_file():
+            raise STEnhanceError(_("Select the images of the k-space file as the input sequence, or load its images."))
         raise STEnhanceError(_("Select an input sequence first."))
     method_parameters = parse_parameters(method, settings)
     has_kspace = kspace_path(parameters, method) is not None

@@ -10,7 +10,7 @@ from slicer.i18n import tr as _
 from STEnhanceLib.methods import Method
 from STEnhanceLib.sequence import Grid
 
-MEASURED_COLOUR, GENERATED_COLOUR = "#546e7a", "#ef6c00"
+MEASURED_COLOUR, GENERATED_COLOUR = "#5f7f8e", "#d35400"  # to be read on light and on dark panels
 GENERATED = "Frames and detail between what was measured are computed, not scanned; results are marked as such."
 
 
@@ -111,7 +111,7 @@ def outcome(run) -> str:
     parts = [_("Done: {count} frames beside the input.").format(count=run.count)]
     names = [f"“{node.GetName()}”" for node in run.publication.maps]
     if names:
-        parts.append(_("To be picked in the views, there are also {names}.").format(names=_(" and ").join(names)))
+        parts.append(_("Beside it lie also {names}.").format(names=_(" and ").join(names)))
     return " ".join([*parts, *run.notes])
 
 

@@ -61,6 +61,7 @@ def test_one_click_grids_the_images_of_a_measurement_and_takes_them_as_the_input
     assert panel.parameters.inputNode is None and not shown(button)
     panel.ui.kspaceSelector.currentPath = str(path)
     assert shown(button) and not panel.ui.applyButton.enabled
+    assert "or load its images" in panel.ui.statusLabel.text
     button.click()
     assert f"Gridding the images of {name}.npz" in panel.ui.statusLabel.text and not button.enabled
     turns = 0

@@ -92,11 +92,11 @@ def test_maps_that_come_with_a_result_are_named_at_its_end(host, panel):
     host.wait_until(lambda: not panel.running)
     name = f"cine (Slow diffusion) ({SPREAD.title})"
     assert panel.run.publication.maps[0].GetName() == name
-    assert f"there are also “{name}”." in panel.ui.statusLabel.text
+    assert f"Beside it lie also “{name}”." in panel.ui.statusLabel.text
     panel.choose("linear")
     panel.ui.applyButton.click()
     host.wait_until(lambda: not panel.running)
-    assert "there are also" not in panel.ui.statusLabel.text and "Done: 12 frames" in panel.ui.statusLabel.text
+    assert "Beside it lie" not in panel.ui.statusLabel.text and "Done: 12 frames" in panel.ui.statusLabel.text
 
 
 def test_adapting_to_the_patient_is_a_number_of_minutes_in_the_form(panel):
