@@ -295,6 +295,13 @@ class KSpace:
 
 def _unpacked(lines: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """(lines of all frames, K, C, I) back to (T, K, C, J, I), with zeros where nothing was measured."""
+    mask = np.asarray(mask, bool)
+    if lines.ndim != 4 or mask.ndim != 2 or len(lines) != mask.sum():
+        raise STEnhanceError(
+            f"The samples of k-space have shape {lines.shape}, and the mask of shape {mask.shape} measures "
+            f"{mask.sum()} lines; expected (lines of all frames, slices, coils, columns). Check that both are of one "
+            "scan."
+        )
     slices, coils, columns = lines.shape[1:]
     samples = np.zeros((len(mask), slices, coils, mask.shape[1], columns), np.complex64)
     np.moveaxis(samples, 3, 1)[mask] = lines
