@@ -102,10 +102,6 @@ def test_maps_that_come_with_a_result_are_named_at_its_end(host, panel):
 def test_adapting_to_the_patient_is_a_number_of_minutes_in_the_form(panel):
     panel.choose("test-adaptation")
     assert rows(panel)["Adapt to this patient:"].suffix == " min"
-    if "learned-motion" not in all_methods():
-        pytest.skip("the learned motion is not there")
-    panel.choose("learned-motion")
-    assert rows(panel)["Adapt to this patient:"].suffix == " min"
 
 
 def seconds_in(text: str, ending: str) -> float | None:

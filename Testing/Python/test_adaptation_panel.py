@@ -1,0 +1,58 @@
+"""Adapting the learned motion to a patient from the panel: minutes in the form, step and time meanwhile, Cancel."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from STEnhanceLib.phantom import Thorax
+
+pytest.importorskip("torch")
+pytest.importorskip("safetensors")
+pytest.importorskip("PySide6")
+pytest.importorskip("slicer")
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def panel(untrained, host, monkeypatch):
+    from STEnhanceLib import scene
+    from STEnhanceLib.jobs import Worker
+    from STEnhanceLib.panels import session
+
+    with Worker() as worker:  # a process that starts now finds the untrained models
+        monkeypatch.setattr(session, "_worker", worker)
+        panel = host.load_module(REPOSITORY / "STEnhance" / "TemporalInterpolation" / "TemporalInterpolation.py").panel
+        panel.parameters.inputNode = scene.add_sequence(Thorax(breathing_mm=0).cine(frames=4, matrix=32, slices=1))
+        panel.choose("learned-motion")
+        yield panel
+
+
+def test_minutes_of_adapting_can_be_watched_and_cancelled(host, panel):
+    import slicer
+
+    field = panel._form._fields["adapt_minutes"]
+    assert panel.ui.parametersWidget.layout().labelForField(field.widget).text == "Adapt to this patient:"
+    assert field.widget.suffix == " min" and field.read() == 0, "none unless it is asked for"
+    field.write(0.01)
+    panel.ui.applyButton.click()
+    host.wait_until(lambda: not panel.running, timeout_s=60)
+    assert panel.run.error is None
+    assert "Done: 8 frames" in panel.ui.statusLabel.text and "The network practised for" in panel.ui.statusLabel.text
+    field.write(0.5)
+    assert panel.ui.applyButton.enabled, panel.ui.timeAxisLabel.text
+    nodes = slicer.mrmlScene.GetNumberOfNodes()
+    panel.ui.applyButton.click()
+    host.wait_until(lambda: "until the first frame" in panel.ui.statusLabel.text, timeout_s=60)
+    said = panel.ui.statusLabel.text
+    assert "Adapting to this patient, step" in said and "about " in said
+    assert panel.ui.progressBar.value >= 1
+    start = time.monotonic()
+    panel.ui.applyButton.click()
+    host.wait_until(lambda: not panel.running, timeout_s=10)
+    assert time.monotonic() - start < 3
+    assert panel.ui.statusLabel.text == "Cancelled; the scene is as it was before."
+    assert slicer.mrmlScene.GetNumberOfNodes() == nodes
