@@ -19,6 +19,7 @@ NOT_WHITENED = "The noise of the coils was not made white: the noise readouts ca
 SAME_BANDWIDTH = (
     "The noise readouts were assumed to have the bandwidth of the others, as the file has no sampling times."
 )
+AVERAGED = "Lines were measured {} to {} times; the noise level is the root mean square of what averaging left of it."
 PARTIAL_ECHO = "The echo is asymmetric: the samples before it were taken as 0, which blurs along the readout."
 
 
@@ -40,14 +41,16 @@ def read(path: Path) -> KSpace:
     scan = ismrmrd_scan.opened(path)
     kind = scan.encoding.trajectory.value
     mask = trajectory = None
+    averaging = 1.0
     if kind == "cartesian":
-        samples, mask = _cartesian(scan)
+        samples, mask, averaging = _cartesian(scan)
         shape_ji = samples.shape[-2:]
     elif kind in RADIAL:
         samples, trajectory, shape_ji = _radial(scan)
     else:
         raise STEnhanceError(f"{path} holds a trajectory of kind {kind!r}; expected cartesian, radial or goldenangle.")
     samples, noise_std = _white(scan, samples)
+    noise_std *= averaging
     ijk_to_ras, order = ismrmrd_placement.in_space(scan, shape_ji)
     grid = Grid((len(order), *shape_ji), ijk_to_ras, ismrmrd_placement.in_time(scan))
     samples, notes = samples[:, order], tuple(scan.notes)
@@ -83,8 +86,8 @@ def _noisier(scan: Scan, noise) -> float:
     return float(np.sqrt(dwell_of_noise / dwell / passed))
 
 
-def _cartesian(scan: Scan) -> tuple[np.ndarray, np.ndarray]:
-    """Samples (T, K, C, J, I) and mask (T, J)."""
+def _cartesian(scan: Scan) -> tuple[np.ndarray, np.ndarray, float]:
+    """Samples (T, K, C, J, I), mask (T, J), and what averaging left of the noise, as root mean square over lines."""
     size = scan.encoding.encodedSpace.matrixSize
     limits = scan.encoding.encodingLimits.kspace_encoding_step_1 if scan.encoding.encodingLimits else None
     centre = limits.center if limits else size.y // 2
@@ -113,7 +116,10 @@ def _cartesian(scan: Scan) -> tuple[np.ndarray, np.ndarray]:
             "a frame. Export one slice per file."
         )
     columns = round(scan.encoding.reconSpace.fieldOfView_mm.x / (scan.encoding.encodedSpace.fieldOfView_mm.x / size.x))
-    return _without_oversampling(samples, columns), masks[:, 0]
+    times = times_measured[masks]
+    if times.max() > times.min():
+        scan.notes.append(AVERAGED.format(times.min(), times.max()))
+    return _without_oversampling(samples, columns), masks[:, 0], float(np.sqrt(np.mean(1 / times)))
 
 
 def _without_oversampling(samples: np.ndarray, columns: int) -> np.ndarray:

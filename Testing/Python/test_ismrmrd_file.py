@@ -122,19 +122,6 @@ def test_without_readout_oversampling_nothing_is_transformed(lines, path):
     np.testing.assert_array_equal(read.samples, lines.samples)
 
 
-def test_repeated_lines_are_averaged(lines, path):
-    def twice(readouts):
-        again = ismrmrd.Acquisition.from_array(3 * readouts[5].data, center_sample=readouts[5].center_sample)
-        again.setHead(readouts[5].getHead())
-        again.data[:] = 3 * readouts[5].data
-        again.idx.average = 1
-        return [*readouts, again]
-
-    read = KSpace.load(raw_data.write(path, lines, change=twice, oversampling=1))
-    row = np.flatnonzero(lines.mask[0])[4]  # the first readout is noise
-    np.testing.assert_allclose(read.samples[0, 0, :, row], 2 * lines.samples[0, 0, :, row], rtol=1e-5)
-
-
 def test_discarded_samples_and_an_asymmetric_echo_find_their_place(lines, path):
     def partial(readouts):
         for readout in readouts[1:]:
