@@ -88,7 +88,8 @@ def picture(source: Grid, result: Grid, measured: np.ndarray) -> qt.QPixmap:
     wide = max(1, min(WIDEST_TICK, (WIDTH - 2 * MARGIN) // (2 * len(result))))
     pixmap = qt.QPixmap(WIDTH, HEIGHT)
     pixmap.fill(qt.QColor(0, 0, 0, 0))
-    painter = qt.QPainter(pixmap)
+    painter = qt.QPainter()
+    painter.begin(pixmap)
 
     def tick(time_ms: float, top: int, colour: str) -> None:
         left = MARGIN + (WIDTH - 2 * MARGIN) * (time_ms - first) / max(last - first, SAME_MOMENT_MS)
