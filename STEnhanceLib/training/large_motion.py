@@ -18,7 +18,7 @@ FLEXIONS_DEG, DEPTHS_MM = (60.0, 110.0), (15.0, 45.0)
 KNEE_FRAMES, BREATH_FRAMES = 12, 20
 
 
-def added(stock: Stock, *, knees: int = 24, breaths: int = 8, slices: int = 4, matrix: int = 192) -> Stock:
+def added(stock: Stock, *, knees: int = 48, breaths: int = 8, slices: int = 4, matrix: int = 192) -> Stock:
     """The stock, knees among its movements and breaths among its phantoms; some minutes for as many as that."""
     bending, breathing = [], []
     for seed in SEEDS[:knees]:

@@ -1,4 +1,4 @@
-"""The optimizer of all recipes: Muon for the kernels of convolutions, AdamW for the few other weights.
+"""The optimizer of all recipes: Muon for large matrices and the kernels of convolutions, AdamW for the other weights.
 
 Muon orthogonalizes the step of every weight matrix, so that no direction is left behind: here it reached in a quarter
 of the steps what AdamW had. Jordan et al., 2024 (https://kellerjordan.github.io/posts/muon/); a kernel counts as the
@@ -13,6 +13,7 @@ import torch
 
 WARM_UP = 0.1  # share of the steps until the learning rate peaks
 WEIGHT_DECAY = 0.01
+LARGE = 64  # rows and columns at least of a matrix that is no kernel, as transformers have them
 
 
 class OneCycle:
@@ -25,8 +26,8 @@ class OneCycle:
     """
 
     def __init__(self, network: torch.nn.Module, learning_rate: float, steps: int):
-        self._kernels = [values for values in network.parameters() if values.ndim >= 4]
-        others = [values for values in network.parameters() if values.ndim < 4]
+        self._kernels = [values for values in network.parameters() if _is_matrix(values)]
+        others = [values for values in network.parameters() if not _is_matrix(values)]
         # Copies, since kernels that lie in memory with their channels last have no matrix as a view.
         self._matrices = [torch.nn.Parameter(values.detach().flatten(1).clone()) for values in self._kernels]
         self._optimizers = [
@@ -75,3 +76,7 @@ class OneCycle:
             part.load_state_dict(saved)
         for part, saved in zip(self._schedules, state["schedules"], strict=True):
             part.load_state_dict(saved)
+
+
+def _is_matrix(values: torch.Tensor) -> bool:
+    return values.ndim >= 4 or (values.ndim == 2 and min(values.shape) >= LARGE)

@@ -166,12 +166,12 @@ def test_knees_and_breaths_join_what_is_practised_and_none_of_the_benchmark(stoc
 
 class TestStage1Practises:
     def test_a_batch_depends_on_its_seed_alone(self, stock):
-        first, again = (FramesBetween(stock, CPU, count=2, side=32).batch(np.random.default_rng(5)) for _ in range(2))
+        first, again = (FramesBetween(stock, CPU, windows=[(2, 32)]).batch(np.random.default_rng(5)) for _ in range(2))
 
         assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
 
     def test_who_predicts_the_truth_makes_no_mistake(self, stock):
-        exercise = FramesBetween(stock, CPU, count=2, side=32)
+        exercise = FramesBetween(stock, CPU, windows=[(2, 32)])
         batch = exercise.batch(np.random.default_rng(5))
 
         class Knowing:
@@ -183,7 +183,7 @@ class TestStage1Practises:
         assert float(exercise.loss(Knowing(), batch, 0.0, np.random.default_rng(0))) == 0
 
     def test_it_gets_better_by_practice(self, stock):
-        exercise = FramesBetween(stock, CPU, count=2, side=32)
+        exercise = FramesBetween(stock, CPU, windows=[(2, 32)])
         batch, network = exercise.batch(np.random.default_rng(4)), transformer(False, width=32)
         mistakes = mistakes_of_practice(exercise, network, batch, learning_rate=0.01, steps=15)
 
@@ -226,9 +226,9 @@ class TestStage2Practises:
 
 class TestRecipes:
     @pytest.mark.parametrize("name", ["tssc-stage1", "tssc-stage2"])
-    def test_their_small_configurations_train(self, name, stock, tmp_path, monkeypatch):
+    def test_they_train_a_small_network(self, name, stock, tmp_path, monkeypatch):
         monkeypatch.setattr(models, "load", lambda wanted, *_: {"tssc-stage1": transformer()}[wanted])
-        recipe = importlib.import_module(f"STEnhanceLib.training.recipes.{name.replace('-', '_')}").SMALL
+        recipe = importlib.import_module(f"STEnhanceLib.training.recipes.{name.replace('-', '_')}").RECIPE
         tiny = {"tssc-stage1": SMALL, "tssc-stage2": {"features": 4, "blocks": 1, "states": 2}}[name]
         recipe = replace(recipe, configuration={**recipe.configuration, **tiny})
         without_watching = replace(stock, tuning=None)

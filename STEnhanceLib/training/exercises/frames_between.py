@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -36,17 +36,20 @@ class FramesBetween:
     Args:
         stock: what there is to learn from.
         device: where batches go.
-        count: samples of a batch.
-        side: of their windows.
+        windows: samples of a batch and the side of their windows, one pair of them drawn for each batch: small ones
+            for many scenes, large ones for motion across much of the image.
     """
 
-    def __init__(self, stock: Stock, device: torch.device, *, count: int = 16, side: int = 128):
-        self.stock, self.device, self.count, self.side = stock, device, count, side
+    def __init__(
+        self, stock: Stock, device: torch.device, *, windows: Sequence[tuple[int, int]] = ((32, 96), (8, 192))
+    ):
+        self.stock, self.device, self.windows = stock, device, windows
 
     def batch(self, rng: np.random.Generator) -> Batch:
         """Windows of single slices, each from a gap of its own."""
         frames = int(rng.choice(FRAMES))
-        gaps = [gap(self.stock, rng, frames, 1, (self.side, self.side)) for _ in range(self.count)]
+        count, side = self.windows[rng.integers(len(self.windows))]
+        gaps = [gap(self.stock, rng, frames, 1, (side, side)) for _ in range(count)]
         return Batch(*(torch.stack(parts).to(self.device) for parts in zip(*gaps, strict=True)))
 
     def loss(self, network, batch: Batch, progress: float, rng: np.random.Generator) -> torch.Tensor:

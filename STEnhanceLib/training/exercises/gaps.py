@@ -16,7 +16,7 @@ from STEnhanceLib.training.exercises.moving_images import in_periodic_motion
 from STEnhanceLib.training.motion import turned_and_zoomed
 from STEnhanceLib.training.stock import Stock
 
-REAL, MOVED = 0.4, 0.25  # shares of the samples: real cines, and images set in motion; the rest are phantoms
+REAL, MOVED = 0.25, 0.15  # shares of the samples: real cines, and images set in motion; the rest are phantoms
 FARTHEST = 0.5  # of a cycle between both ends; beyond that they look alike again and tell nothing
 NEAREST = 0.03
 EVENLY = 0.5  # share of the images in motion whose moments have equal distances
