@@ -15,7 +15,7 @@ import torch
 from torch.nn import functional
 
 AWAY = (0.15, 0.6)  # fractions of the way, of a moment before the first frame and of one after it
-ALIKE, CYCLE, SMOOTH, FOLD = 0.1, 1.0, 0.5, 1.0  # weights; that of the difference of both ends is 1
+ALIKE, CYCLE, SMOOTH, FOLD = 0.1, 1.0, 1.0, 1.0  # weights; that of the difference of both ends is 1
 WINDOW = 9  # pixels of a local correlation
 CONTRAST = 0.03  # of the intensity scale; below, structure counts as noise
 LEAST_VOLUME = 0.1  # smaller ones are about to fold

@@ -3,8 +3,10 @@
 After Kim et al.: Data-efficient unsupervised interpolation without any intermediate frame for 4D medical images
 (UVI-Net). CVPR 2024: the flow of both ends, warped images that are blended, and a small network that refines the
 blend. The flow is that of a pyramid with correlations (Sun et al.: PWC-Net. CVPR 2018), made symmetric: both images
-meet half way, and swapping them turns the sign of the velocity. One small network serves all levels of the pyramid,
-so that it can tell large motion on fine matrices as it tells small motion on coarse ones. Slices are seen one by one.
+meet half way, and swapping them turns the sign of the velocity. Beside the correlations, which find large motion, it is
+told the step of Lucas and Kanade (IJCAI 1981), which finds what is left of less than a pixel. One small network serves
+all levels of the pyramid, so that it can tell large motion on fine matrices as it tells small motion on coarse ones.
+Slices are seen one by one.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ CONTROL = 4  # pixels from one control point to the next, on the level of that s
 SPACING = (1.0, float(CONTROL), float(CONTROL))  # of the control grid, in pixels
 LEVELS = (8, 4, 2, 1)  # of the pyramid: so many pixels make one
 SMOOTHINGS, SMALLER = 12, 0.8  # of motion that folds: at most so many times, each time made smaller by this
+REGULARITY = 1e-3  # of the squared gradient of images, where there is little of it
 FEWEST = 4  # control points along the shorter side of the coarsest level
 
 
@@ -60,7 +63,7 @@ class FlowNetwork(nn.Module):
         super().__init__()
         self.reach = reach
         self.encoder = _layers([1, features, 24, 24, features], strides=(2, 2, 1, 1))
-        self.estimator = _layers([2 * features + (2 * reach + 1) ** 2 + 2, width, width, width // 2, 2])
+        self.estimator = _layers([2 * features + (2 * reach + 1) ** 2 + 4, width, width, width // 2, 2])
         self.refiner = _layers([3, refining, refining, 1])
         for last in (self.estimator[-1], self.refiner[-1]):  # nothing moves, and nothing is added, before training
             nn.init.zeros_(last.weight)
@@ -107,19 +110,22 @@ class FlowNetwork(nn.Module):
         images = functional.pad(images, (0, -columns % unit, 0, -rows % unit), mode="replicate")
         velocity = images.new_zeros(batch * slices, 2, 1, 1, 1)
         for level in levels:
-            features = functional.normalize(self.encoder(functional.avg_pool2d(images, level)).float(), eps=1e-3)
-            velocity = self._step(features, fields.resized(velocity, (1, *features.shape[-2:])), CONTROL * level)
+            velocity = self._improved(velocity, functional.avg_pool2d(images, level), level)
         velocity = velocity[..., : -(-rows // CONTROL), : -(-columns // CONTROL)]
         return velocity.reshape(batch, slices, 2, *velocity.shape[-2:]).transpose(1, 2)
 
-    def _step(self, features: torch.Tensor, velocity: torch.Tensor, cell: int) -> torch.Tensor:
-        """The velocity corrected by what is left to see where both images meet."""
-        spacing = (1.0, float(cell), float(cell))
+    def _improved(self, velocity: torch.Tensor, images: torch.Tensor, level: int) -> torch.Tensor:
+        """The velocity corrected by what is left to see where both images, (2 N, 1, j, i) in all, meet."""
+        cell = float(CONTROL * level)
+        spacing, pixel = (1.0, cell, cell), (1.0, float(level), float(level))
+        features = functional.normalize(self.encoder(images).float(), eps=1e-3)
+        velocity = fields.resized(velocity, (1, *features.shape[-2:]))
         halves = torch.cat([fields.exponential(half, spacing) for half in (-velocity / 2, velocity / 2)])
         one = fields.linearly_sampled(features[:, :, None], halves, spacing)[:, :, 0]
         other = one.roll(len(velocity), 0)
-        so_far = torch.cat([velocity, -velocity])[:, :, 0] / cell
-        seen = torch.cat([one, other, _correlations(one, other, self.reach), so_far], dim=1)
+        moved = fields.linearly_sampled(images[:, :, None], fields.resized(halves, (1, *images.shape[-2:])), pixel)
+        odd = torch.cat([velocity[:, :, 0] / cell, _lucas_kanade(*moved[:, :, 0].chunk(2)) / CONTROL], dim=1)
+        seen = torch.cat([one, other, _correlations(one, other, self.reach), torch.cat([odd, -odd])], dim=1)
         there, back = self.estimator(seen).float().chunk(2)
         return velocity + cell / 2 * (there - back)[:, :, None]
 
@@ -137,6 +143,17 @@ def _layers(channels: Sequence[int], strides: Sequence[int] | None = None) -> nn
     for n, (inputs, outputs) in enumerate(itertools.pairwise(channels)):
         layers += [nn.Conv2d(inputs, outputs, 3, strides[n] if strides else 1, padding=1), nn.LeakyReLU(0.1)]
     return nn.Sequential(*layers[:-1])
+
+
+def _lucas_kanade(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """(N, 2, h, w) the step in pixels, at most one, that takes the second image onto the first around each point."""
+    gj, gi = torch.gradient((first + second) / 2, dim=(-2, -1))
+    products = torch.cat([gj * gj, gi * gi, gj * gi, gj * (first - second), gi * (first - second)], dim=1)
+    means = functional.avg_pool2d(functional.avg_pool2d(products, CONTROL), 3, 1, 1, count_include_pad=False)
+    jj, ii, ji, jd, id_ = means.unbind(dim=1)
+    jj, ii = jj + REGULARITY, ii + REGULARITY
+    step = torch.stack([ii * jd - ji * id_, jj * id_ - ji * jd], dim=1) / (jj * ii - ji * ji)[:, None]
+    return step.clamp(-1, 1)
 
 
 def _correlations(one: torch.Tensor, other: torch.Tensor, reach: int) -> torch.Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +14,8 @@ from STEnhanceLib.training import losses
 from STEnhanceLib.training.exercises.gaps import gap, tuning_gap
 from STEnhanceLib.training.exercises.images import mean_scores
 from STEnhanceLib.training.stock import Stock
+
+REAL_ONLY = 0.6  # share of the samples that are no phantoms, beside those among the others, see `gaps`
 
 
 class Ends(NamedTuple):
@@ -37,8 +40,12 @@ class EndsOfGaps:
 
     def batch(self, rng: np.random.Generator) -> Ends:
         """Windows of single slices, each of a pair of its own; what was measured between them is left aside."""
-        ends = [gap(self.stock, rng, 1, 1, (self.side, self.side)).ends for _ in range(self.count)]
-        return Ends(*torch.stack(ends, dim=1).to(self.device))
+        return Ends(*torch.stack([self._ends(rng) for _ in range(self.count)], dim=1).to(self.device))
+
+    def _ends(self, rng: np.random.Generator) -> torch.Tensor:
+        real_only = bool(self.stock.cines) and rng.random() < REAL_ONLY
+        stock = replace(self.stock, phantoms=[], movements=[]) if real_only else self.stock
+        return gap(stock, rng, 1, 1, (self.side, self.side)).ends
 
     def loss(self, network, batch: Ends, progress: float, rng: np.random.Generator) -> torch.Tensor:
         """See `motion.cycle`."""

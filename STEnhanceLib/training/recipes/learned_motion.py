@@ -13,7 +13,7 @@ RECIPE = Recipe(
     configuration={"features": 16, "width": 48, "reach": 2, "refining": 16},
     exercise=partial(EndsOfGaps, count=6, side=112),
     choose=partial(large_motion.added, knees=4, breaths=2, slices=2, matrix=160),
-    steps=600,
+    steps=1_000,
     learning_rate=3e-3,
     card=Card(
         task="temporal interpolation",
