@@ -151,7 +151,8 @@ class RadialOperator:
         centres = self._omega.new_tensor([[rows // 2, columns // 2], [rows // 2, columns // 2 - columns]])
         kernels = []
         for omega, of_frame, gridding in zip(self._omega, weights, self._gridding, strict=True):
-            quarters = gridding.transformed(gridding.spread(torch.polar(of_frame.expand(2, -1), centres @ omega)))
+            phase = (centres[:, :, None] * omega).sum(1)  # no matrix product, which networks may take in half precision
+            quarters = gridding.transformed(gridding.spread(torch.polar(of_frame.expand(2, -1), phase)))
             half = torch.cat(list(quarters), dim=-1)
             half[0] /= 2  # both halves have the row j = 0
             kernels.append(2 * torch.fft.fft(torch.fft.fft(half), n=2 * rows, dim=-2).real)

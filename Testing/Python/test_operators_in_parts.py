@@ -100,3 +100,14 @@ def test_what_the_adjoint_makes_of_the_samples_need_be_computed_only_once(make):
     )
 
     assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("make", [lines, spokes])
+def test_half_precision_is_for_networks_and_leaves_operators_alone(make):
+    images = noise((FRAMES, 32, 24))
+    expected = make((32, 24)).normal(images)
+
+    with torch.autocast("cpu", torch.bfloat16):
+        found = make((32, 24)).normal(images)
+
+    assert (found - expected).norm() <= 1e-6 * expected.norm()
