@@ -13,6 +13,7 @@ from STEnhanceLib.acquisition.kspace import KSpace
 from STEnhanceLib.assurance.unsupported import fraction
 from STEnhanceLib.methods.declaration import UNSUPPORTED, EnhancedFrame, Enhancement, parameter
 from STEnhanceLib.methods.measurement import check_that_they_belong_together
+from STEnhanceLib.methods.placement import is_short_of_memory
 from STEnhanceLib.sequence import ImageSequence
 
 if TYPE_CHECKING:
@@ -156,9 +157,11 @@ def _frames(kspace: KSpace, reconstruct: Reconstruct, support: bool, notes: list
             with progress.part(len(slices), count, "slice"):
                 operator, samples = next(operators)
                 slices.append(_reconstructed(operator, samples, reconstruct, kspace.noise_std if support else None))
-        except _out_of_memory():
-            if where == "cpu":
+        except (RuntimeError, MemoryError) as error:
+            if not is_short_of_memory(error):
                 raise
+            if where == "cpu":
+                raise MemoryError(str(error)) from error
             where = "cpu"
             notes.append(ON_THE_CPU)
             operators = itertools.islice(slice_operators(kspace, where), len(slices), None)
@@ -176,12 +179,6 @@ def _frames(kspace: KSpace, reconstruct: Reconstruct, support: bool, notes: list
             yield EnhancedFrame(voxels, unsupported, {UNSUPPORTED.key: unsupported})
         else:
             yield EnhancedFrame(voxels, float("nan"))
-
-
-def _out_of_memory() -> type[Exception]:
-    import torch
-
-    return torch.cuda.OutOfMemoryError
 
 
 class _Slice(NamedTuple):

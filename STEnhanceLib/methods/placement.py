@@ -1,4 +1,4 @@
-"""Where a network computes: on the GPU as a whole, there in tiles when its memory is short, on the CPU in the end."""
+"""Where a network computes: on the GPU as a whole, in tiles when memory is short, on the CPU in the end."""
 
 from __future__ import annotations
 
@@ -14,11 +14,20 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+OUT_OF_MEMORY = ("allocate memory", "bad_alloc", "bad allocation")  # what torch calls it on the CPU
 SMALLER, SMALLEST = 4, LARGEST // 4**2
 IN_PARTS = "Memory was short, so the images were computed in smaller parts, which overlap without seams."
 ON_THE_CPU = "The memory of the GPU was short even in small parts, so the CPU computed the rest, which takes longer."
 
 Result = TypeVar("Result")
+
+
+def is_short_of_memory(error: Exception) -> bool:
+    """Whether that is why torch gave up; on the CPU it has no exception of its own for it."""
+    import torch
+
+    known = isinstance(error, (MemoryError, torch.OutOfMemoryError))
+    return known or any(words in str(error) for words in OUT_OF_MEMORY)
 
 
 class Placement:
@@ -40,7 +49,7 @@ class Placement:
             step: computes from the beginning whenever it is called; `largest` see `tiles.in_tiles`.
 
         Raises:
-            torch.cuda.OutOfMemoryError: not even the smallest parts on the CPU are small enough.
+            MemoryError: not even the smallest parts on the CPU are small enough.
         """
         import torch
 
@@ -49,10 +58,12 @@ class Placement:
                 network = models.load(model, self.device)
                 with torch.inference_mode():
                     return step(network, self.device, self.largest)
-            except torch.cuda.OutOfMemoryError as error:
+            except (RuntimeError, MemoryError) as error:
+                if not is_short_of_memory(error):
+                    raise
                 logger.warning("%s", error)
                 if not self._can_give_way():
-                    raise
+                    raise MemoryError(str(error)) from error
             # Only here is the error gone, and with it the tensors that its traceback held.
             self._give_way()
 

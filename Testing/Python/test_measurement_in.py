@@ -78,6 +78,14 @@ class TestHeldToTheSamples:
         assert iterative.held_to_samples(kspace, operator, samples, images) is images
 
 
+def test_a_slice_too_large_for_the_processor_is_called_out_of_memory(acquired):
+    def greedy(operator, samples):
+        return torch.empty(2**50, dtype=torch.complex64)
+
+    with pytest.raises(MemoryError):
+        list(iterative.enhancement(acquired.sequence, acquired.kspace, greedy).frames)
+
+
 def test_a_slice_too_large_for_the_gpu_goes_to_the_cpu_with_all_that_follow(acquired, monkeypatch):
     asked = []
 

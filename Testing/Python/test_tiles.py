@@ -161,8 +161,36 @@ def test_the_cpu_computes_what_no_part_on_the_gpu_is_small_enough_for(monkeypatc
 def test_what_fits_nowhere_fails(monkeypatch):
     monkeypatch.setattr(models, "load", lambda *_: None)
     monkeypatch.setattr(device, "chosen", lambda: "cpu")
-    with pytest.raises(torch.OutOfMemoryError):
+    with pytest.raises(MemoryError, match="no"):
         placement.Placement([]).run("net", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError("no")))
+
+
+def test_memory_that_the_processor_refuses_is_asked_for_in_smaller_parts(monkeypatch):
+    monkeypatch.setattr(models, "load", lambda *_: None)
+    monkeypatch.setattr(device, "chosen", lambda: "cpu")
+    notes, most = [], LARGEST // 4
+
+    def step(network, where, largest):
+        return torch.empty(2**50 if largest > most else 1).numel()  # a petabyte: refused by any processor
+
+    assert Placement(notes).run("net", step) == 1
+    assert notes == [IN_PARTS]
+    most = 0
+    with pytest.raises(MemoryError, match="allocate memory"):
+        Placement(notes).run("net", step)
+
+
+def test_what_fails_for_another_reason_is_not_tried_again(monkeypatch):
+    monkeypatch.setattr(models, "load", lambda *_: None)
+    tried = []
+
+    def step(network, where, largest):
+        tried.append(largest)
+        return torch.ones(2) @ torch.ones(3)
+
+    with pytest.raises(RuntimeError, match="size"):
+        Placement([]).run("net", step)
+    assert tried == [LARGEST]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU whose memory could run out")
