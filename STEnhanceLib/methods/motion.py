@@ -103,7 +103,9 @@ def _frames(
 
     measured, grid = sequence.magnitude(), sequence.grid
     cycle_ms = grid.period_ms if parameters.whole_cycle else None
-    moving = MovingFrames(measured, grid.spacing_mm, parameters.stiffness, device.chosen(), cycle_ms)
+    moving = MovingFrames(
+        measured, grid.spacing_mm, parameters.stiffness, device.chosen(), cycle_ms, parameters.keep_measured
+    )
     left_out = LeftOut(moving, _paths_without_one(grid, parameters), grid.times_ms) if parameters.check else None
     tissue = None
     if parameters.motion_field:

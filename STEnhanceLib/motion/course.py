@@ -100,17 +100,19 @@ def brightness(path: Sequence[Place], time_ms: float) -> np.ndarray:
     return weights
 
 
-def aside(path: Sequence[Place], time_ms: float, cycle_ms: float | None = None) -> np.ndarray:
+def aside(
+    path: Sequence[Place], time_ms: float, cycle_ms: float | None = None, through_measured: bool = True
+) -> np.ndarray:
     """Weights (N,) of the places of tissue, for how far it is off the straight line between its neighbours.
 
-    They follow the cubic; in a cycle, of which the path holds each frame once, the harmonics. Between frames only how
-    these bend counts, so that both neighbours are met wherever the harmonics have them; at the time of a measured frame
-    the harmonics say where tissue is, or else the frame itself.
+    They follow the cubic; in a cycle, of which the path holds each frame once, the harmonics. Of these, only how they
+    bend between both neighbours counts where tissue goes through the places that it was measured at.
     """
+    straight = even(path, time_ms)
     if cycle_ms is None:
-        return bent(path, time_ms) - even(path, time_ms)
-    fitted, straight = harmonics(path, time_ms, cycle_ms), even(path, time_ms)
-    if is_measured(path, time_ms):
+        return np.zeros(len(path)) if is_measured(path, time_ms) else bent(path, time_ms) - straight
+    fitted = harmonics(path, time_ms, cycle_ms)
+    if not through_measured:
         return fitted - straight
     n = before(path, time_ms)
     ends = (harmonics(path, path[side].time_ms, cycle_ms) for side in (n, n + 1))

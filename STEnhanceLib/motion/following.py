@@ -45,19 +45,34 @@ class TissueOfFirstFrame:
         if n == 0 and not path:
             return np.zeros((3, *self.moving.shape), np.float32)
         self._follow(n)
-        times, spacing = course.times(self.places), self.moving.control_spacing()
-        gone, late = self._onwards[n], times[n] - times[0]
-        back = self._back[n] if self.closes else None
-        if path:
-            time_ms = times[n] + fraction * (times[n + 1] - times[n])
-            late = time_ms - times[0]
-            step = self.moving.step(path, time_ms)
-            gone = fields.composed(step, gone, spacing)
-            back = fields.composed(step, back, spacing) if self.closes else None
-        if self.closes:
-            gone = gone + late / (times[-1] - times[0]) * (back - gone)
+        times = course.times(self.places)
+        time_ms = times[n] + fraction * (times[n + 1] - times[n]) if path else times[n]
+        if self.moving.cycle_ms is not None and not self.moving.through_measured:
+            gone = self._fitted(time_ms)
+        else:
+            gone = self._gone(n, time_ms, self.moving.step(path, time_ms) if path else None)
         along = self.moving.fine(gone)[0].flip(0).cpu().numpy()  # (i, j) or (i, j, k)
         return np.tensordot(self._directions[:, : len(along)], along, 1).astype(np.float32)
+
+    def _gone(self, n: int, time_ms: float, step: torch.Tensor | None = None) -> torch.Tensor:
+        """On the control grid, a step beyond frame n."""
+        spacing = self.moving.control_spacing()
+
+        def stepped(way: torch.Tensor) -> torch.Tensor:
+            return way if step is None else fields.composed(step, way, spacing)
+
+        onwards = stepped(self._onwards[n])
+        if not self.closes:
+            return onwards
+        first, last = self.places[0].time_ms, self.places[-1].time_ms
+        return onwards + (time_ms - first) / (last - first) * (stepped(self._back[n]) - onwards)
+
+    def _fitted(self, time_ms: float) -> torch.Tensor:
+        """By harmonics of the cycle, on the control grid."""
+        once = self.places[:-1]
+        self._follow(len(once) - 1)
+        weights = course.harmonics(once, time_ms, self.moving.cycle_ms)
+        return sum(float(weight) * self._gone(n, once[n].time_ms) for n, weight in enumerate(weights))
 
     def _follow(self, n: int) -> None:
         """Make sure that it is known where tissue is in frame n."""

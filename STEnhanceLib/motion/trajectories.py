@@ -50,17 +50,20 @@ class MovingFrames:
         stiffness: see `registration.register`.
         device: where torch computes.
         cycle_ms: fit the places of tissue by harmonics of a cycle of this length; paths then hold each frame once.
+        through_measured: tissue goes through its places in measured frames, however far the harmonics miss them.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0917
         self,
         frames: np.ndarray,
         spacing_mm: tuple[float, float, float],
         stiffness: float,
         device: str,
         cycle_ms: float | None = None,
+        through_measured: bool = True,
     ):
-        self.frames, self.stiffness, self.device, self.cycle_ms = frames, stiffness, device, cycle_ms
+        self.frames, self.stiffness, self.device = frames, stiffness, device
+        self.cycle_ms, self.through_measured = cycle_ms, through_measured
         self.spacing_mm = tuple(spacing_mm[::-1])
         self.shape = frames.shape[1:]
         self.in_plane = self.shape[0] == 1 or self.spacing_mm[0] > THICK * min(self.spacing_mm)
@@ -132,8 +135,11 @@ class MovingFrames:
         onward = self.way(path[n].frame, path[n + 1].frame)
         ways = self._continued(path, n, torch.zeros_like(onward), onward)
         closed = self._closed(path, path[n].time_ms, ways)
-        aside = course.aside(path, time_ms, self.cycle_ms)
-        return self._weighted(course.even(path, time_ms), ways) + self._weighted(aside, closed)
+        straight = self._weighted(course.even(path, time_ms), ways if self.through_measured else closed)
+        return straight + self._weighted(self._aside(path, time_ms), closed)
+
+    def _aside(self, path: Sequence[Place], time_ms: float) -> np.ndarray:
+        return course.aside(path, time_ms, self.cycle_ms, self.through_measured)
 
     def _ways(self, path: Sequence[Place], time_ms: float) -> tuple[list[torch.Tensor], torch.Tensor]:
         """Displacements from the moment to the frames of the path, in mm on the control grid, and the volumes left."""
@@ -141,7 +147,7 @@ class MovingFrames:
         fraction = float(course.even(path, time_ms)[before + 1])
         velocity = self._velocities[path[before].frame, path[before + 1].frame]
         ways = self._continued(path, before, *fields.straight(velocity, fraction, spacing))
-        aside = self._weighted(course.aside(path, time_ms, self.cycle_ms), self._closed(path, time_ms, ways))
+        aside = self._weighted(self._aside(path, time_ms), self._closed(path, time_ms, ways))
         for _ in range(HALVINGS):
             turned = [fields.linearly_sampled(way, -aside, spacing) - aside for way in ways]
             volume = torch.cat([fields.smallest_volume(way, spacing) for way in turned[before : before + 2]])

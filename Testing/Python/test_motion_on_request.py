@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -178,6 +179,21 @@ def test_at_the_end_of_a_cycle_all_tissue_has_come_back(whole_cycle):
     assert np.abs(end).max() < 0.05 and not start.any()
 
 
+def test_the_motion_fitted_to_a_noisy_cycle_is_smooth_and_goes_on_where_it_began():
+    sequence = noisy(cycle(12), 2)
+    on = {"motion_field": True, "factor": 4}
+    fitted = maps_of(sequence, MOTION, whole_cycle=True, keep_measured=False, **on)
+    followed = maps_of(sequence, MOTION, **on)
+
+    def unsteadiness(fields):
+        return np.square(np.diff(np.concatenate([fields, fields[:2]]), 2, axis=0)).mean()
+
+    assert unsteadiness(fitted) < 0.75 * unsteadiness(followed)
+    around = {"whole_cycle": True, "keep_measured": False, "motion_field": True}
+    start, end = maps_of(sequence, MOTION, times_ms="0,799.999", **around)
+    assert np.abs(end - start).max() < 1e-3
+
+
 def test_velocities_add_up_along_their_own_paths():
     from STEnhanceLib.motion.fields import composed, exponential
 
@@ -214,6 +230,14 @@ def test_between_measured_frames_their_errors_are_weighted_by_time_and_the_ends_
     assert any("their error maps are those of the next" in note for note in run(once, "motion", check=True).notes)
 
 
+def test_the_whole_cycle_is_tested_by_all_the_other_frames():
+    sequence = noisy(cycle(10), 7)
+    whole, four = (run(sequence, "motion", check=True, whole_cycle=on).notes[-1] for on in (True, False))
+    assert "frames 1 to 10" in whole and whole != four
+    errors = [float(re.search(r"errors of ([\d.]+) %", note)[1]) for note in (whole, four)]
+    assert errors[0] < 1.1 * errors[1]
+
+
 def test_nothing_beside_the_frames_is_yielded_unless_it_was_asked_for(beating_disc):
     assert all(not frame.maps for frame in frames_of(beating_disc.with_frames([0, 1, 2])))
 
@@ -228,3 +252,15 @@ def test_the_first_frame_does_not_wait_for_the_errors_of_all(monkeypatch):
         at_first = len(told)
         list(frames)
     assert 0 < at_first <= 3 and len(told) >= 7  # 4 pairs of neighbours, and 3 around a frame that is left out
+
+
+# What cannot be interpolated
+
+
+def test_frames_of_nan_and_times_that_stand_still_are_refused_before_any_method_sees_them(beating_disc):
+    broken = beating_disc.frames.copy()
+    broken[3] = np.nan
+    with pytest.raises(STEnhanceError, match="Frame 4 of 8 has 5760 voxels that are NaN or infinite"):
+        run(replace(beating_disc, frames=broken), "motion")
+    with pytest.raises(STEnhanceError, match="strictly increasing"):
+        run(replace(beating_disc, times_ms=[0, 50, 50, 100, 150, 200, 250, 300]), "motion")
