@@ -18,7 +18,7 @@ from torch import nn
 from torch.nn import functional
 
 FOLD = 4  # pixels per side of a latent position
-FOLLOW, CODES_FOLLOW = 0.01, 0.05  # of the way to what a batch shows, per batch; codes must keep up with training
+FOLLOW = 0.05  # of the way that codes go to what a batch shows: they must keep up with training
 DEAD = 0.05  # codes used less than so often as the mean one start anew
 
 
@@ -64,9 +64,11 @@ class VqAutoencoder(nn.Module):
             nn.Conv2d(features, FOLD**2, 3, padding=1),
             nn.PixelShuffle(FOLD),
         )
-        # What latents were like lately; dividing by the batch at hand would lose how bright an image is.
+        # What latents were like in all of training so far: dividing by those of the batch at hand would lose how bright
+        # an image is, and what follows the latest ones does not fit averaged weights.
         self.register_buffer("middle", torch.zeros(channels, 1, 1))
         self.register_buffer("size", torch.ones(channels, 1, 1))
+        self.register_buffer("seen", torch.zeros(()))  # batches
 
     def forward(self, images: torch.Tensor) -> Coded:
         """(B, 1, J, I), there and back."""
@@ -82,8 +84,9 @@ class VqAutoencoder(nn.Module):
         latents = self.encoder(functional.pad(images, (0, missing[1], 0, missing[0]), mode="replicate")).float()
         if self.training:
             size, middle = torch.std_mean(latents, dim=(0, 2, 3), keepdim=True)
-            self.middle.lerp_(middle[0].detach(), FOLLOW)
-            self.size.lerp_(size[0].detach(), FOLLOW)
+            self.seen += 1
+            self.middle.lerp_(middle[0].detach(), 1 / float(self.seen))
+            self.size.lerp_(size[0].detach(), 1 / float(self.seen))
             # 1, but with gradients: else smaller and smaller latents would come nearer and nearer to their codes.
             latents = self.middle + (latents - self.middle) * (size.detach() / size)
         return (latents - self.middle) / self.size
@@ -143,8 +146,8 @@ class Quantiser(nn.Module):
         sums = torch.zeros_like(codes).index_add_(0, nearest, vectors)
         if not uses.any():
             uses.copy_(now)
-        uses.lerp_(now, CODES_FOLLOW)
-        codes.add_(CODES_FOLLOW * (sums - now[:, None] * codes) / uses.clamp_min(1e-6)[:, None])
+        uses.lerp_(now, FOLLOW)
+        codes.add_(FOLLOW * (sums - now[:, None] * codes) / uses.clamp_min(1e-6)[:, None])
         dead = uses < DEAD * uses.mean()
         if dead.any():
             codes[dead] = _some(vectors, len(codes))[dead]

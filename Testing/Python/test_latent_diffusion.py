@@ -141,7 +141,7 @@ class TestAutoencoder:
 
     def test_latents_get_mean_0_and_size_1_while_it_practises_and_keep_how_bright_images_are(self):
         network, images = autoencoder().train(), 5 * torch.rand(4, 1, 32, 32)
-        for _ in range(700):
+        for _ in range(3):
             network.encode(images)
 
         latents = network.eval().encode(images)
@@ -269,7 +269,7 @@ def test_practice_gets_better_than_zero_filling():
     assert all(values.grad is not None for values in network.parameters())
     assert torch.equal(batch.images, exercise.batch(np.random.default_rng(0)).images)
     scores = exercise.validate(network.eval().requires_grad_(False))
-    assert {"psnr_start", "psnr_1", "ssim_15"} <= scores.keys()
+    assert {"psnr_start", "psnr_1", "ssim_4"} <= scores.keys()
 
 
 def _to_nearest(vectors: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:

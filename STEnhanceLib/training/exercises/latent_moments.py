@@ -21,7 +21,7 @@ from STEnhanceLib.training.stock import Stock
 AROUND = 16  # pixels more per side in which tissue moves before a window is cut
 PIXEL_FLOOR, LATENT_FLOOR = 2e-4, 0.05  # squared; errors of the start below count as if there were this much
 SPAN, WANTED, FACTOR = 8, (0, 2, 4, 6), 4  # to watch the training: protocol st48
-STEPS = (1, 15)
+STEPS = (1, 4)
 
 
 class LatentMoments:
@@ -37,7 +37,7 @@ class LatentMoments:
     """
 
     def __init__(  # noqa: PLR0917  (as other exercises, and their sizes)
-        self, stock: Stock, device: torch.device, autoencoder: VqAutoencoder, scenes: int = 500, count: int = 8,
+        self, stock: Stock, device: torch.device, autoencoder: VqAutoencoder, scenes: int = 600, count: int = 8,
         side: int = 96,
     ):  # fmt: skip
         self.stock, self.device, self.autoencoder, self.count, self.side = stock, device, autoencoder, count, side
