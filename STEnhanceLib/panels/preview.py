@@ -13,7 +13,7 @@ import slicer
 from STEnhanceLib import scene
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.jobs import Failed, FrameReady, Job, Planned, Worker, Working
-from STEnhanceLib.methods import Method, Task
+from STEnhanceLib.methods import Method, Task, parse_parameters
 from STEnhanceLib.panels.frame_label import shown_frame
 from STEnhanceLib.sequence import Grid, ImageSequence
 
@@ -56,7 +56,10 @@ class Preview:
         self._input_volume = self._browser.GetProxyNode(sequence_node) if self._browser is not None else None
         sequence = scene.read_sequence(sequence_node, **overrides)
         shown = shown_frame(sequence_node, self._browser)
-        frames, self._wanted_ms = _frames_for_preview(sequence, shown, method)
+        whole_cycle = getattr(parse_parameters(method, settings), "whole_cycle", False)
+        frames, self._wanted_ms = _frames_for_preview(
+            sequence, shown, None if whole_cycle else method.preview_frames, method.task
+        )
         slices = slice(0, sequence.grid.shape[0])
         if kspace_path is not None:
             k = _shown_slice(self._input_volume, sequence.grid)
@@ -157,21 +160,23 @@ def _untransformed(volume, point: np.ndarray) -> np.ndarray:
     return np.array(local)
 
 
-def _frames_for_preview(sequence: ImageSequence, shown: int, method: Method) -> tuple[np.ndarray, float]:
-    """The frames that the method needs for one, in a cycle on both sides of it, and the moment to show."""
+def _frames_for_preview(
+    sequence: ImageSequence, shown: int, needed: int | None, task: Task
+) -> tuple[np.ndarray, float]:
+    """The frames that a method needs for one, in a cycle on both sides of it, and the moment to show."""
     last = len(sequence) - 1
-    in_between = method.task is Task.TEMPORAL_INTERPOLATION
+    in_between = task is Task.TEMPORAL_INTERPOLATION
     if in_between:
         if last < 1:
             raise STEnhanceError("The sequence has 1 frame; expected at least 2 to fill in the time between them.")
         shown = min(shown, last - 1)
-    if method.preview_frames is None or method.preview_frames >= len(sequence):
+    if needed is None or needed >= len(sequence):
         frames = np.arange(len(sequence))
     else:
-        first = shown - (method.preview_frames - 1) // 2
+        first = shown - (needed - 1) // 2
         if not sequence.periodic:
-            first = min(max(0, first), len(sequence) - method.preview_frames)
-        frames = np.arange(first, first + method.preview_frames) % len(sequence)
+            first = min(max(0, first), len(sequence) - needed)
+        frames = np.arange(first, first + needed) % len(sequence)
     times = sequence.grid.part(frames, slice(None)).times_ms
     place = int(np.flatnonzero(frames == shown)[0])
     return frames, float(np.mean(times[place : place + 2])) if in_between else float(times[place])

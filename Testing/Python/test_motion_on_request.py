@@ -92,6 +92,21 @@ def test_what_is_no_whole_cycle_is_not_fitted_as_one(beating_disc):
         run(bunched, "motion", whole_cycle=True)
 
 
+def test_a_preview_of_a_fitted_cycle_is_given_all_of_it(host, beating_disc):
+    import slicer
+
+    from STEnhanceLib import scene
+    from STEnhanceLib.panels import session
+    from STEnhanceLib.panels.preview import Preview
+
+    node = scene.add_sequence(beating_disc)
+    preview = Preview(session.worker(), node, find_method("motion"), {"whole_cycle": True, "keep_measured": "false"})
+    host.wait_until(lambda: preview.poll() or preview.done, timeout_s=60)
+    assert preview.error is None
+    whole = run(beating_disc, "motion", whole_cycle=True, keep_measured=False)
+    assert np.allclose(slicer.util.arrayFromVolume(preview.volume), whole.frames[1], atol=0.05)
+
+
 # Measured frames made anew
 
 
