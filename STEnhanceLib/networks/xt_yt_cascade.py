@@ -57,6 +57,7 @@ class XtYtCascade(nn.Module):
         samples: torch.Tensor,
         consistent: bool = True,
         on_block: Callable[[int, int], None] = lambda done, total: None,
+        periodic: bool = True,
     ) -> torch.Tensor:
         """The images, on the scale of the samples.
 
@@ -65,6 +66,7 @@ class XtYtCascade(nn.Module):
             samples: as `operator.forward` returns them, scaled so that the images are about 1 where they are bright.
             consistent: hold every block to the samples; for ablations.
             on_block: told after every block.
+            periodic: take time as one closed cycle, see `XtYtUnet`.
 
         Returns:
             (T, J, I) complex64.
@@ -75,7 +77,7 @@ class XtYtCascade(nn.Module):
         )
         images = solved(average, START_STRENGTH)
         for number, network in enumerate(self.networks):
-            images = as_complex(network(as_channels(images)))
+            images = as_complex(network(as_channels(images), periodic))
             if consistent:
                 images = solved(images, self.log_strengths[number].exp())
             on_block(number + 1, len(self.networks))

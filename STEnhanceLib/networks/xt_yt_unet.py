@@ -17,6 +17,7 @@ from torch import nn
 from torch.nn import functional
 
 LEAK = 0.1
+LEADING_BACK = 4  # frames from the last to the first; six are no better
 AT_ONCE = 2**17  # folded pixels per call when nothing is learnt: what the caches of a processor hold
 
 
@@ -65,8 +66,15 @@ class XtYtUnet(nn.Module):
         # Training of a residual starts close to the images as they are.
         self.gain = nn.Parameter(torch.tensor(0.1 if residual or frequencies else 1.0))
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """(C, T, J, I) float32 to the same."""
+    def forward(self, images: torch.Tensor, periodic: bool = True) -> torch.Tensor:
+        """(C, T, J, I) float32 to the same.
+
+        What is not `periodic` is continued behind its last frame, so that its ends do not see each other: by its mirror
+        image, which for temporal frequencies fades into that of its beginning.
+        """
+        if not periodic:
+            longer = _led_back(images) if self.frequencies else _with_mirrored_end(images, self.multiple)
+            return self(longer)[:, : images.shape[1]]
         if not self.frequencies:
             return self._averaged(images)
         mean = images.mean(1, keepdim=True)
@@ -130,6 +138,22 @@ def _padded(planes: torch.Tensor, times: int, space: int) -> torch.Tensor:
     if x % space:
         planes = planes[..., torch.arange(x + -x % space, device=planes.device).clamp_max(x - 1)]
     return planes
+
+
+def _led_back(images: torch.Tensor) -> torch.Tensor:
+    """(C, T, J, I) and frames that lead from the last to the first: the mirrored end fades into the mirrored start."""
+    times = images.shape[1]
+    step = torch.arange(1, min(LEADING_BACK, times - 1) + 1, device=images.device)
+    share = step / (len(step) + 1)
+    share = (share.square() * (3 - 2 * share))[:, None, None]
+    return torch.cat([images, images[:, times - 1 - step] * (1 - share) + images[:, step.flip(0)] * share], dim=1)
+
+
+def _with_mirrored_end(images: torch.Tensor, multiple: int) -> torch.Tensor:
+    """(C, T, J, I) to a multiple of frames, the further ones as seen in a mirror behind the last one."""
+    times = images.shape[1]
+    index = torch.arange(times + -times % multiple, device=images.device) % max(2 * times - 2, 1)
+    return images[:, torch.minimum(index, 2 * times - 2 - index).clamp_min(0)]
 
 
 def _stage(before: int, width: int, convolutions: int) -> nn.Sequential:

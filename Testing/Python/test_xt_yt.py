@@ -15,7 +15,8 @@ from STEnhanceLib.acquisition.simulate import simulate
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.methods import find_method, parse_parameters
 from STEnhanceLib.methods.run import enhance_all, expected_result
-from STEnhanceLib.methods.xt_yt import CLOSED, NOT_CHECKED, NOT_CONSISTENT, WITHOUT_KSPACE
+from STEnhanceLib.methods.xt_yt import CLOSED, LED_BACK, NOT_CHECKED, NOT_CONSISTENT, WITHOUT_KSPACE
+from STEnhanceLib.phantom import Thorax
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("safetensors")
@@ -90,6 +91,27 @@ class TestUnet:
 
         assert not direct(images).any()
         assert torch.allclose(residual(images), images)
+
+    @pytest.mark.parametrize(
+        ("times", "mirrored"), [(8, range(8)), (7, [*range(7), 5]), (5, [0, 1, 2, 3, 4, 3, 2, 1]), (2, [0, 1, 0, 1])]
+    )
+    def test_on_frames_the_end_of_what_is_no_cycle_is_mirrored(self, times, mirrored):
+        network, images = unet(channels=1, frequencies=False, stages=3), cine(1, times, 16, 24)
+
+        expected = network(images[:, list(mirrored)])[:, :times]
+
+        assert torch.allclose(network(images, periodic=False), expected, atol=1e-6)
+
+    @pytest.mark.parametrize("times", [1, 2, 3, 5, 8])
+    def test_temporal_frequencies_of_what_is_no_cycle_are_those_of_a_longer_one_without_a_jump(self, times):
+        network, images = unet(), cine(2, times, 16, 24)
+        longer = xt_yt_unet._led_back(images)
+
+        assert torch.equal(longer[:, :times], images)
+        assert torch.allclose(network(images, periodic=False), network(longer)[:, :times], atol=1e-6)
+        ramp = torch.arange(8.0).view(1, 8, 1, 1)
+        around = xt_yt_unet._led_back(ramp)[0, :, 0, 0]
+        assert (around - around.roll(1)).abs().max() < 4, "the jump from 7 to 0 is spread out"
 
     def test_parts_of_complex_images_return_to_them(self):
         images = torch.complex(cine(3, 4, 5), cine(3, 4, 5).flip(0))
@@ -183,11 +205,44 @@ class TestMethod:
 
         assert np.allclose(whole.frames[:, 1], second.frames[:, 0], atol=1e-3 * whole.frames.max())
 
-    def test_a_sequence_that_is_no_cycle_is_told_that_time_was_closed(self, acquired, untrained):
+    def test_spokes_of_what_is_no_cycle_are_led_back_to_the_first_frame_and_a_note_says_so(
+        self, beating_disc, untrained
+    ):
+        pytest.importorskip("torchkbnufft")
+        acquired = simulate(beating_disc, "r26")
         open_ended = dataclasses.replace(acquired.sequence, periodic=False)
 
-        assert CLOSED in enhanced(open_ended).notes
-        assert CLOSED not in enhanced(acquired.sequence).notes
+        led_back, closed = enhanced(open_ended, acquired.kspace), enhanced(acquired.sequence, acquired.kspace)
+
+        assert LED_BACK in led_back.notes and CLOSED not in led_back.notes
+        assert len(led_back) == len(closed) and LED_BACK not in closed.notes
+        assert np.abs(led_back.frames - closed.frames).max() > 1e-4 * closed.frames.max()
+
+    def test_half_a_heartbeat_from_spokes_is_better_at_its_ends_than_as_a_cycle(self):
+        """With the shipped weights."""
+        pytest.importorskip("torchkbnufft")
+        half = Thorax(breathing_mm=0).cine(frames=20, matrix=64, slices=1).with_frames(range(10))
+        acquired = simulate(half, "r13")
+        ends, errors = [0, -1], []
+
+        for periodic in (True, False):
+            result = enhanced(dataclasses.replace(acquired.sequence, periodic=periodic), acquired.kspace)
+            errors.append(np.square(result.frames[ends] - half.magnitude()[ends]).sum((1, 2, 3)))
+
+        assert (errors[1] < errors[0]).all()
+
+    def test_lines_of_what_is_no_cycle_come_with_the_note_that_time_was_closed(self, acquired, untrained):
+        open_ended = dataclasses.replace(acquired.sequence, periodic=False)
+
+        assert CLOSED in enhanced(open_ended, acquired.kspace).notes
+        assert CLOSED not in enhanced(acquired.sequence, acquired.kspace).notes
+        assert CLOSED not in enhanced(open_ended).notes
+
+    def test_on_images_alone_the_ends_of_what_is_no_cycle_do_not_see_each_other(self, acquired, untrained):
+        seven = acquired.sequence.with_frames(range(7))  # the network takes multiples of four
+        closed, open_ended = (enhanced(dataclasses.replace(seven, periodic=cycle)) for cycle in (True, False))
+
+        assert np.abs(open_ended.frames[-1] - closed.frames[-1]).max() > 1e-3 * closed.frames.max()
 
     def test_without_data_consistency_a_note_says_so(self, acquired, untrained):
         assert NOT_CONSISTENT in enhanced(acquired.sequence, acquired.kspace, data_consistency="false").notes

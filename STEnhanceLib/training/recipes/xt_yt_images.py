@@ -32,7 +32,8 @@ RECIPE = Recipe(
             "Nothing holds the result to the measurement: what it removes or adds cannot be checked.",
             "Trained on short-axis cardiac cines of 1.5 T (bSSFP) with simulated artefacts of interleaved Cartesian "
             "lines and of golden-angle spokes only.",
-            "Time is taken as one closed cycle, also where the sequence is none.",
+            "The model has learnt from closed cycles; where a sequence is none, its end is mirrored by up to three "
+            "frames.",
         ),
         citation="Kofler et al., IEEE TMI 2020; 39:703-717 (arXiv 1904.01574).",
     ),

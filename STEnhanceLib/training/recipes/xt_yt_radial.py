@@ -15,5 +15,10 @@ RECIPE = replace(
     card=replace(
         xt_yt_cartesian.RECIPE.card,
         intended_use="Research: golden-angle radial cines of 13 spokes or more per frame for 256 pixels.",
+        limits=(
+            *xt_yt_cartesian.LIMITS[:-1],
+            "The model has learnt from closed cycles; where a sequence is none, four made-up frames lead from its last "
+            "to its first one meanwhile.",
+        ),
     ),
 )
