@@ -178,6 +178,7 @@ def _simulate(options: argparse.Namespace) -> None:
     from STEnhanceLib.acquisition.simulate import simulate
 
     _refuse_overwriting([options.input], [options.output, options.keep_kspace])
+    files.refuse_unwritable(options.output)
     simulation = simulate(_read(options.input, options), options.acquisition, seed=options.seed)
     if options.keep_kspace and simulation.kspace is None:
         raise STEnhanceError(
@@ -206,6 +207,9 @@ def _enhance(options: argparse.Namespace) -> None:
 
     given_files = [options.input, options.reference, options.prior, options.kspace]
     _refuse_overwriting(given_files, [options.output, options.removed])
+    for path in (options.output, options.removed):
+        if path and (path is options.removed or path.suffix != ".mrb"):  # a scene holds no bare difference
+            files.refuse_unwritable(path)
     if options.report:
         refuse_foreign_page(options.report)
     device.choose(options.device)

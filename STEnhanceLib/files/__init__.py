@@ -86,6 +86,18 @@ def write_together(contents: Mapping[Path, ImageSequence | Displacements]) -> No
             unfinished.close()  # now, so that what fails here is told, too
 
 
+def refuse_unwritable(path: Path) -> None:
+    """Stop before anything is computed for a file that `write` could not write.
+
+    Raises:
+        STEnhanceError: unknown format, or no such folder.
+    """
+    with _told(path):
+        _format_of(path)
+        if not path.expanduser().parent.is_dir():
+            raise STEnhanceError(f"there is no folder {path.parent}; expected one. Make it first.")
+
+
 def holds_displacements(path: Path) -> bool:
     """Whether the format of this file, or the scene, can hold displacements."""
     return path.name.lower().endswith((".nrrd", ".mrb"))

@@ -1,0 +1,57 @@
+"""What cannot be written is refused before anything is computed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from STEnhanceLib import cli, files
+from STEnhanceLib.acquisition import simulate
+from STEnhanceLib.methods import run
+from STEnhanceLib.sequence import ImageSequence
+
+
+@pytest.fixture
+def cine(tmp_path):
+    path = tmp_path / "cine.seq.nrrd"
+    files.write(ImageSequence(np.ones((3, 1, 8, 8), np.float32), np.eye(4), np.arange(3.0)), path)
+    return path
+
+
+@pytest.fixture
+def nothing_is_computed(monkeypatch):
+    def computed(*_, **__):
+        pytest.fail("it was computed")
+
+    monkeypatch.setattr(run, "enhance_all", computed)
+    monkeypatch.setattr(simulate, "simulate", computed)
+
+
+@pytest.mark.usefixtures("nothing_is_computed")
+@pytest.mark.parametrize(
+    ("names", "needle"),
+    [
+        (("out.seq.nrrd", "gone.mrb"), "gone.mrb"),
+        (("out.mrb", "gone.mrb"), "gone.mrb"),
+        (("out.seq.nrrd", "gone.dcm"), "gone.dcm"),
+        (("out.seq.nrrd", "absent/gone.nrrd"), "there is no folder"),
+        (("out.png", "gone.nrrd"), "out.png"),
+        (("absent/out.seq.nrrd", "gone.nrrd"), "there is no folder"),
+    ],
+)
+def test_names_and_folders_of_results(cine, tmp_path, capsys, names, needle):
+    out, removed = names
+    arguments = ["enhance", cine, tmp_path / out, "--method", "zero-fill", "--removed", tmp_path / removed]
+
+    assert cli.main([*map(str, arguments), "--set", "factor=1"]) == 1
+
+    said = capsys.readouterr().err
+    assert needle in said and len(said.strip().splitlines()) == 1
+
+
+@pytest.mark.usefixtures("nothing_is_computed")
+@pytest.mark.parametrize("out", ["out.mrb", "absent/out.seq.nrrd"])
+def test_names_and_folders_of_simulations(cine, tmp_path, capsys, out):
+    assert cli.main(["simulate", str(cine), str(tmp_path / out), "--acquisition", "s2"]) == 1
+
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
