@@ -39,7 +39,10 @@ class LearnedMotionParameters(OutputTimes):
         unit="min",
         label="Adapt to this patient",
     )
-    refine: bool = parameter(True, "Let a small network correct what following the motion leaves blurred.")
+    refine: bool = parameter(
+        False,
+        "Let a small network sharpen what motion leaves blurred, as published; it did not help on hearts.",
+    )
     model: str = learned.model_parameter()
 
 
