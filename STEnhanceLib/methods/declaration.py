@@ -132,6 +132,7 @@ class Method:
         requires: Python packages that must be installed.
         models: names of the bundles that it may load, see `models.find_model`.
         generative: it invents content that no measurement supports, and the user is told.
+        cartesian_only: of a measurement, it completes lines of k-space, and refuses spokes.
         baseline: a training-free method that every table holds for comparison.
         rank: its place in menus, small numbers first.
         preview_frames: neighbouring frames it needs for a preview of one; None for the whole sequence.
@@ -149,6 +150,7 @@ class Method:
     requires: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
     generative: bool = False
+    cartesian_only: bool = False
     baseline: bool = False
     rank: int = 100
     preview_frames: int | None = 1

@@ -79,6 +79,7 @@ METHOD = Method(
     needs=(Need.KSPACE,),
     requires=("torch", "safetensors"),
     models=tuple(MODELS.values()),
+    cartesian_only=True,
     rank=50,
     preview_frames=iterative.PREVIEW_FRAMES,
 )

@@ -10,8 +10,6 @@ from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.methods import Method, Need, Task, find_method, methods_for
 from STEnhanceLib.models import find_model
 
-CARTESIAN_ONLY = ("k-space-cnn",)  # keys of what completes lines of k-space, and refuses spokes
-
 _GREY, _BLACK = 0, 33  # Qt.NoItemFlags; Qt.ItemIsEnabled | Qt.ItemIsSelectable
 
 
@@ -87,7 +85,7 @@ class MethodSelector:
             return _("needs {packages}, not installed").format(packages=", ".join(missing))
         if Need.KSPACE in method.needs and not self._has_kspace:
             return _("needs the k-space file of the measurement")
-        if self._kind == kspace_kind.RADIAL and method.key in CARTESIAN_ONLY:
+        if self._kind == kspace_kind.RADIAL and method.cartesian_only:
             return _("needs Cartesian k-space, and this is radial")
         return ""
 
