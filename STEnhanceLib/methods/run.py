@@ -97,6 +97,12 @@ def unsupported_text(shares: Iterable[float]) -> str:
     return " ".join(f"{share:.4g}" for share in shares)
 
 
+def unsupported_shares(sequence: ImageSequence) -> list[float]:
+    """What `unsupported_text` said of every frame of a result; NaN where it said nothing."""
+    shares = sequence.attributes.get(UNSUPPORTED_PER_FRAME, "").split()
+    return [float(share) for share in shares] if len(shares) == len(sequence) else [float("nan")] * len(sequence)
+
+
 def expected_result(method: Method, grid: Grid, parameters: Any, has_kspace: bool = False) -> Grid:
     """Where and when the result would lie, found without any voxels and in milliseconds.
 

@@ -101,6 +101,15 @@ def test_linked_views_keep_their_own_sequence_while_playing(mrml_scene, coarse, 
 
 
 @pytest.mark.usefixtures("mrml_scene")
+def test_frames_made_anew_at_measured_moments_are_generated_there_too(beating_disc):
+    shares = {"STEnhance.UnsupportedPerFrame": "0 1 1 1 0.5 nan 1 1", "STEnhance.GeneratedFrames": "5 of 8"}
+    _host, (_, result) = compared_scene(beating_disc, replace(beating_disc, attributes=shares))
+    generated = [result.GetNthDataNode(n).GetAttribute("STEnhance.Generated") for n in range(8)]
+    assert generated == ["no", "yes", "yes", "yes", "no", "no", "yes", "yes"]
+    assert result.GetAttribute("STEnhance.GeneratedFrames") == "5 of 8"
+
+
+@pytest.mark.usefixtures("mrml_scene")
 def test_a_saved_comparison_opens_with_input_left_and_result_right(coarse, beating_disc, tmp_path):
     from STEnhanceLib import headless
 
