@@ -38,7 +38,7 @@ class KSpaceImages:
     def offer(self, path: str, path_of_input: str) -> None:
         """Show the button where there is a k-space file, and the input is not what belongs to it."""
         self._path = Path(path)
-        self._button.setVisible(self._path.is_file() and path != path_of_input)
+        self._button.setVisible(self._path.is_file() and self._path != Path(path_of_input))
 
     def load(self) -> None:
         """Grid them; the scene is touched when they are there."""
@@ -58,6 +58,7 @@ class KSpaceImages:
                 yield
             attributes = {**images.attributes, scene.KSPACE_FILE: str(path)}
             node = scene.add_sequence(dataclasses.replace(images, attributes=attributes))
+            del images  # Windows deletes no file that is open
         finally:
             gridding.close()
         self._button.enabled = True

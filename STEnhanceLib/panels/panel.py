@@ -126,7 +126,9 @@ class EnhancePanel(VTKObservationMixin):
 
     def exit(self) -> None:
         """Another module is shown: a run at work goes on, preview and comparison go."""
-        self._images.stop()
+        if self._images.busy:
+            self._images.stop()
+            self._refresh()
         self.remove_preview()
         self.compare.exit()
 
@@ -348,7 +350,12 @@ class EnhancePanel(VTKObservationMixin):
 
     def _poll_run(self) -> None:
         was_shown = self.run.result is not None
-        self.run.poll()
+        try:
+            self.run.poll()
+        finally:  # what nobody foresaw goes to the log, and the panel says that the run has failed all the same
+            self._show_run(was_shown)
+
+    def _show_run(self, was_shown: bool) -> None:
         if self.run.done:
             self._show_idle()
             self._say(words.outcome(self.run), bad=self.run.error is not None)

@@ -323,6 +323,21 @@ def test_an_input_that_is_deleted_during_a_run_ends_it_in_words(host, phantom):
     assert panel.ui.applyButton.text == "Apply"
 
 
+def test_a_fault_of_the_publication_ends_the_run_in_words_and_gives_the_panel_back(host, phantom, monkeypatch):
+    from STEnhanceLib import scene
+    from STEnhanceLib.publication import Publication
+
+    panel = host.load_module(module_file("SuperResolve")).panel
+    panel.parameters.inputNode = scene.add_sequence(phantom)
+    panel.choose("zero-fill")
+    monkeypatch.setattr(Publication, "add_frame", lambda *_: 1 / 0)
+    panel.apply()
+    host.wait_until(lambda: not panel.running)
+    assert "could not be put into the scene" in panel.ui.statusLabel.text
+    assert panel.ui.applyButton.text == "Apply" and panel.ui.inputSection.enabled
+    assert "ZeroDivisionError" in host.errors.pop()
+
+
 def test_the_main_thread_is_never_held_up_by_a_long_sequence(host):
     """20 frames of 10 slices of 256 × 256; processor time of this thread, which other programs do not change."""
     import time

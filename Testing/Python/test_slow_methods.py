@@ -99,6 +99,22 @@ def test_maps_that_come_with_a_result_are_named_at_its_end(host, panel):
     assert "Beside it lie" not in panel.ui.statusLabel.text and "Done: 12 frames" in panel.ui.statusLabel.text
 
 
+def test_a_map_that_is_left_alone_is_not_suggested_as_an_input(host, panel):
+    import slicer
+
+    from STEnhanceLib.panels.input_section import likely_input
+
+    panel.choose("test-diffusion")
+    panel._form._fields["steps"].write(1)
+    panel.ui.applyButton.click()
+    host.wait_until(lambda: not panel.running)
+    assert likely_input() is panel.run.input
+    for node in (panel.run.input, panel.run.result):
+        slicer.mrmlScene.RemoveNode(node)
+    assert panel.run.publication.maps[0].GetDataNodeClassName() == "vtkMRMLScalarVolumeNode"
+    assert likely_input() is None
+
+
 def test_adapting_to_the_patient_is_a_number_of_minutes_in_the_form(panel):
     panel.choose("test-adaptation")
     assert rows(panel)["Adapt to this patient:"].suffix == " min"
