@@ -26,7 +26,7 @@ def is_short_of_memory(error: Exception) -> bool:
     """Whether that is why torch gave up; on the CPU it has no exception of its own for it."""
     import torch
 
-    known = isinstance(error, (MemoryError, torch.OutOfMemoryError))
+    known = isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError))
     return known or any(words in str(error) for words in OUT_OF_MEMORY)
 
 
