@@ -86,9 +86,10 @@ class ComparePanel:
         self._frame_label.stop()
 
     def on_scene_start_close(self) -> None:
-        """The scene is about to lose its nodes."""
+        """The scene is about to lose its nodes; the module stays as it is, shown or not."""
+        entered = self._entered
         self.exit()
-        self._chart = None
+        self._entered, self._chart = entered, None
 
     def cleanup(self) -> None:
         """The module is reloaded or Slicer quits."""

@@ -143,6 +143,22 @@ def test_a_result_without_generated_frames_is_left_alone(panel, run, coarse, bea
     assert panel.ui.frameLabel.isHidden()
 
 
+def test_after_the_scene_was_closed_the_next_result_is_labelled(panel, run, coarse, beating_disc):
+    import slicer
+
+    panel.on_scene_start_close()
+    slicer.mrmlScene.Clear(0)
+    assert panel.ui.frameLabel.isHidden()
+    node = add_sequence(coarse, slicer.mrmlScene)
+    publication = Publication(node, beating_disc.grid, "again", {"STEnhance.GeneratedFrames": "4 of 8"})
+    for frame in beating_disc.frames:
+        publication.add_frame(frame)
+    publication.finish()
+    panel.set_run(node, publication.sequence)
+    publication.browser.SetSelectedItemNumber(3)
+    assert "generated" in panel.ui.frameLabel.text and not panel.ui.frameLabel.isHidden()
+
+
 def test_a_labelled_result_may_be_removed(host, panel, run):
     import slicer
 
