@@ -31,7 +31,10 @@ class Draws:
     """How samples are drawn."""
 
     steps: int = parameter(
-        15, "Steps of the diffusion; 1 gives its best guess of the mean, more draw finer detail.", minimum=1, maximum=15
+        4,
+        "Steps of the diffusion; 1 gives its best guess of the mean, more draw finer detail; 15 as published.",
+        minimum=1,
+        maximum=15,
     )
     samples: int = parameter(
         4, "How many results are drawn; their mean is shown, and where they differ.", minimum=1, maximum=16

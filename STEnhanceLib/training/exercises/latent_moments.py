@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 
 import numpy as np
@@ -31,7 +32,7 @@ class LatentMoments:
         stock: what there is to learn from.
         device: where batches go.
         autoencoder: trained.
-        scenes: how many are registered before training starts, an eighth of a second each.
+        scenes: how many are registered before the first batch, an eighth of a second each.
         count: samples of a batch.
         side: of their windows, a multiple of 16.
     """
@@ -40,11 +41,16 @@ class LatentMoments:
         self, stock: Stock, device: torch.device, autoencoder: VqAutoencoder, scenes: int = 600, count: int = 8,
         side: int = 96,
     ):  # fmt: skip
-        self.stock, self.device, self.autoencoder, self.count, self.side = stock, device, autoencoder, count, side
-        generators = (np.random.default_rng((0, number)) for number in range(scenes))
-        found = [practised(stock, rng, side + AROUND) for rng in generators]
-        self.pool = Moments(*(torch.cat(parts) for parts in zip(*found, strict=True)))
+        self.stock, self.device, self.autoencoder = stock, device, autoencoder
+        self.scenes, self.count, self.side = scenes, count, side
         self._tuning = None if stock.tuning is None else _tuning(stock.tuning)
+
+    @functools.cached_property
+    def pool(self) -> Moments:
+        """All that batches are cut from."""
+        generators = (np.random.default_rng((0, number)) for number in range(self.scenes))
+        found = [practised(self.stock, rng, self.side + AROUND) for rng in generators]
+        return Moments(*(torch.cat(parts) for parts in zip(*found, strict=True)))
 
     def batch(self, rng: np.random.Generator) -> Moments:
         """Windows of moments from anywhere in the pool, mirrored and turned by quarters."""
