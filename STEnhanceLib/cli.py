@@ -198,7 +198,6 @@ def _enhance(options: argparse.Namespace) -> None:
 
     from STEnhanceLib import files
     from STEnhanceLib.evaluation import removed
-    from STEnhanceLib.evaluation.report import refuse_foreign_page
     from STEnhanceLib.kept_maps import KeptMaps
     from STEnhanceLib.methods import find_method, parse_parameters
     from STEnhanceLib.methods.declaration import UNSUPPORTED
@@ -207,11 +206,7 @@ def _enhance(options: argparse.Namespace) -> None:
 
     given_files = [options.input, options.reference, options.prior, options.kspace]
     _refuse_overwriting(given_files, [options.output, options.removed])
-    for path in (options.output, options.removed):
-        if path and (path is options.removed or path.suffix != ".mrb"):  # a scene holds no bare difference
-            files.refuse_unwritable(path)
-    if options.report:
-        refuse_foreign_page(options.report)
+    _refuse_unwritable(options)
     device.choose(options.device)
     method = find_method(options.method)
     parameters = parse_parameters(method, dict(_name_and_value(text) for text in options.set))
@@ -251,6 +246,21 @@ def _enhance(options: argparse.Namespace) -> None:
         unsupported = ImageSequence.from_frames(fractions, result.grid) if has_map else None
         beside = {"unsupported": [unsupported], "maps": [maps.pictured(result)]}
         _report(options.report, sequence, result, reference, beside)
+
+
+def _refuse_unwritable(options: argparse.Namespace) -> None:
+    """Stop before anything is computed for what could not be written."""
+    from STEnhanceLib import files, headless
+    from STEnhanceLib.evaluation.report import refuse_foreign_page
+
+    is_scene = options.output.suffix == ".mrb"
+    files.refuse_unwritable(options.output, scene=is_scene)
+    if options.removed:
+        files.refuse_unwritable(options.removed)
+    if options.report:
+        refuse_foreign_page(options.report)
+    if is_scene:
+        headless.mrml_libraries()
 
 
 def _write_result(path: Path, sequence, result, reference, maps) -> None:

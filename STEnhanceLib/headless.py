@@ -35,7 +35,7 @@ class Host:
 
 def running_scene():
     """The scene of Slicer, or of a host that is started here where there is none yet."""
-    slicer = _mrml_libraries()
+    slicer = mrml_libraries()
     if not hasattr(slicer, "app"):
         start()
     return slicer.mrmlScene
@@ -47,14 +47,19 @@ def start() -> Any:
     Raises:
         STEnhanceError: the MRML libraries are not installed.
     """
-    slicer = _mrml_libraries()
+    slicer = mrml_libraries()
     if not hasattr(slicer, "app") or isinstance(slicer.app, Host):
         slicer.app = new_host()
         slicer.mrmlScene = slicer.app.scene
     return slicer.mrmlScene
 
 
-def _mrml_libraries():
+def mrml_libraries():
+    """The module `slicer`.
+
+    Raises:
+        STEnhanceError: it is not installed.
+    """
     try:
         import slicer
     except ImportError:
@@ -71,7 +76,7 @@ def new_host() -> Host:
     Raises:
         STEnhanceError: the MRML libraries are not installed.
     """
-    slicer = _mrml_libraries()
+    slicer = mrml_libraries()
     scene, application = slicer.vtkMRMLScene(), slicer.vtkSlicerApplicationLogic()
     application.SetMRMLScene(scene)
     # Reading an .mrb unpacks it into the cache folder of the scene's data manager, so there must be one.

@@ -86,14 +86,15 @@ def write_together(contents: Mapping[Path, ImageSequence | Displacements]) -> No
             unfinished.close()  # now, so that what fails here is told, too
 
 
-def refuse_unwritable(path: Path) -> None:
-    """Stop before anything is computed for a file that `write` could not write.
+def refuse_unwritable(path: Path, scene: bool = False) -> None:
+    """Stop before anything is computed for a file that `write` could not write, or `scene.save_scene`.
 
     Raises:
         STEnhanceError: unknown format, or no such folder.
     """
     with _told(path):
-        _format_of(path)
+        if not scene:
+            _format_of(path)
         if not path.expanduser().parent.is_dir():
             raise STEnhanceError(f"there is no folder {path.parent}; expected one. Make it first.")
 

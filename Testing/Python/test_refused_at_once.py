@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -37,6 +39,7 @@ def nothing_is_computed(monkeypatch):
         (("out.seq.nrrd", "absent/gone.nrrd"), "there is no folder"),
         (("out.png", "gone.nrrd"), "out.png"),
         (("absent/out.seq.nrrd", "gone.nrrd"), "there is no folder"),
+        (("absent/out.mrb", "gone.nrrd"), "there is no folder"),
     ],
 )
 def test_names_and_folders_of_results(cine, tmp_path, capsys, names, needle):
@@ -47,6 +50,15 @@ def test_names_and_folders_of_results(cine, tmp_path, capsys, names, needle):
 
     said = capsys.readouterr().err
     assert needle in said and len(said.strip().splitlines()) == 1
+
+
+@pytest.mark.usefixtures("nothing_is_computed")
+def test_a_scene_that_cannot_be_made_here(cine, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "slicer", None)
+
+    assert cli.main(["enhance", str(cine), str(tmp_path / "out.mrb"), "--method", "zero-fill"]) == 1
+
+    assert "need the package slicer-core" in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.usefixtures("nothing_is_computed")
