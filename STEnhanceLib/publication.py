@@ -278,7 +278,8 @@ def _index_values(input_node, input_times_ms, times_ms) -> tuple[list[str], np.n
 def _distances_ms(grid: Grid, input_times_ms: np.ndarray) -> np.ndarray:
     """(T,) from each frame of the result to the nearest measured one; in a cycle the first follows the last."""
     measured = np.asarray(input_times_ms, dtype=float)
-    if grid.periodic and len(measured) > 1:
+    beyond = grid.times_ms[-1] > measured[-1]  # only in a cycle; a result that shows a part of one is none itself
+    if (grid.periodic or beyond) and len(measured) > 1:
         period = measured[-1] - measured[0] + np.median(np.diff(measured))
         measured = np.r_[measured[-1] - period, measured, measured[0] + period]
     return np.abs(grid.times_ms[:, None] - measured).min(axis=1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -107,8 +107,10 @@ def as_text(times_ms) -> str:
 
 
 def grid_at(moments: list[Moment], source: Grid) -> Grid:
-    """The grid of the result: the voxels of `source` at the given moments."""
-    return source.at_times(np.array([moment.time_ms for moment in moments]))
+    """The grid of the result: the voxels of `source` at the given moments; a cycle where these go all around one."""
+    grid = source.at_times(np.array([moment.time_ms for moment in moments]))
+    goes_around = abs(grid.period_ms - source.period_ms) <= grid.frame_duration_ms / 2  # no, too, for a single frame
+    return replace(grid, periodic=source.periodic and goes_around)
 
 
 def notes_on(parameters: OutputTimes, sequence: ImageSequence, moments: list[Moment]) -> tuple[str, ...]:

@@ -81,6 +81,24 @@ def test_any_increasing_times_can_be_asked_for(beating_disc, key):
         assert np.array_equal(result.frames[index], beating_disc.frames[frame])
 
 
+@pytest.mark.parametrize(
+    ("times_ms", "periodic"),
+    [
+        ("0,25,50,75,100", False),  # a quarter of the cycle
+        ("7.5", False),
+        ("0,100,200,300,400", False),  # the first frame again
+        ("0,100,200,300", True),
+        ("7.5,57.5,107.5,157.5,207.5,257.5,307.5,357.5", True),
+    ],
+)
+def test_a_result_is_a_cycle_only_if_its_times_go_all_around_one(beating_disc, times_ms, periodic):
+    result = run(beating_disc, "linear", times_ms=times_ms)
+    assert result.periodic is periodic
+    if periodic:
+        assert result.grid.period_ms == pytest.approx(400)
+    assert not run(replace(beating_disc, periodic=False), "linear", times_ms="0,100,200,300").periodic
+
+
 def test_equal_spacing_closes_the_cycle_and_says_so(beating_disc):
     result = run(beating_disc, "linear", frame_duration_ms=33)
     assert np.allclose(result.times_ms, 400 / 12 * np.arange(12))

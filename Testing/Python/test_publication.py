@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -122,6 +123,13 @@ def test_a_generated_frame_says_what_made_it_and_how_far_off_measured_ones_lie(l
     # The last two lie between the last measured frame, at 350 ms, and the first of the next cycle, at 400 ms.
     assert [float(distance) for distance in distances[1:]] == pytest.approx([50 / 3, 50 / 3, 50 / 3], rel=1e-4)
     assert [frame.GetAttribute("STEnhance.GeneratedBy") for frame in frames] == [None, *["motion"] * 3]
+
+
+def test_where_a_cycle_closes_the_first_frame_is_near_also_for_a_result_that_shows_a_part_of_it(loaded, beating_disc):
+    part = replace(beating_disc.grid.at_times(np.array([300.0, 390.0])), periodic=False)
+    publication = publish(loaded[0], part)
+    frames = [publication.sequence.GetNthDataNode(n) for n in (0, 1)]
+    assert [frame.GetAttribute("STEnhance.MsToMeasured") for frame in frames] == [None, "10"]
 
 
 def test_browsing_a_denser_result_leaves_the_input_as_it_was(loaded, beating_disc):
