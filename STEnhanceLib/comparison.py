@@ -11,7 +11,7 @@ import numpy as np
 
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.methods import SideMap
-from STEnhanceLib.methods.run import unsupported_shares
+from STEnhanceLib.methods.run import unsupported_per_frame
 from STEnhanceLib.publication import Publication
 from STEnhanceLib.scene import add_sequence, find_sequence, free_name, read_sequence, save_scene
 from STEnhanceLib.sequence import Grid, ImageSequence
@@ -197,8 +197,10 @@ def compared_scene(
         if shown is not None:
             name = shown.name or fallback
             publication = Publication(nodes[0], shown.grid, name, shown.attributes, maps=tuple(beside))
-            for index, (frame, share) in enumerate(zip(shown.magnitude(), unsupported_shares(shown), strict=True)):
-                publication.add_frame(frame, share, {each.key: values[index] for each, values in beside.items()})
+            shares = unsupported_per_frame(shown)
+            for index, frame in enumerate(shown.magnitude()):
+                maps_of_frame = {each.key: values[index] for each, values in beside.items()}
+                publication.add_frame(frame, np.nan if shares is None else shares[index], maps_of_frame)
             publication.finish()
             nodes.append(publication.sequence)
     if reference is not None and _same_grid(result, reference):

@@ -12,6 +12,7 @@ from STEnhanceLib.evaluation.curves import nice_ceiling
 from STEnhanceLib.evaluation.metrics import HEART_BOX
 from STEnhanceLib.evaluation.pictures import grey_levels, png_data_uri, sheet, sheet_columns, signed_levels
 from STEnhanceLib.methods.declaration import MAP_TITLE, MAP_UNIT
+from STEnhanceLib.methods.run import unsupported_per_frame
 from STEnhanceLib.sequence import Grid, ImageSequence
 
 MOST_SLICES = 5
@@ -163,16 +164,6 @@ def _badges(result: ImageSequence, comparison: Comparison) -> tuple[str, ...]:
         else:
             badges.append("")
     return tuple(badges)
-
-
-def unsupported_per_frame(result: ImageSequence) -> np.ndarray | None:
-    """The share of each frame that the measurement does not support, (T,), 0 measured … 1 invented; None if unknown."""
-    text = result.attributes.get("STEnhance.UnsupportedPerFrame", "")
-    try:
-        shares = np.array([float(word) for word in text.split()])
-    except ValueError:
-        return None
-    return shares if len(shares) == len(result) else None
 
 
 def _difference_panes(comparison: Comparison) -> tuple[Pane | None, ...]:

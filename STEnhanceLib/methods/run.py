@@ -97,10 +97,14 @@ def unsupported_text(shares: Iterable[float]) -> str:
     return " ".join(f"{share:.4g}" for share in shares)
 
 
-def unsupported_shares(sequence: ImageSequence) -> list[float]:
-    """What `unsupported_text` said of every frame of a result; NaN where it said nothing."""
-    shares = sequence.attributes.get(UNSUPPORTED_PER_FRAME, "").split()
-    return [float(share) for share in shares] if len(shares) == len(sequence) else [float("nan")] * len(sequence)
+def unsupported_per_frame(result: ImageSequence) -> np.ndarray | None:
+    """The share of each frame that the measurement does not support, (T,), 0 measured … 1 invented; None if unknown."""
+    text = result.attributes.get(UNSUPPORTED_PER_FRAME, "")
+    try:
+        shares = np.array([float(word) for word in text.split()])
+    except ValueError:
+        return None
+    return shares if len(shares) == len(result) else None
 
 
 def expected_result(method: Method, grid: Grid, parameters: Any, has_kspace: bool = False) -> Grid:
