@@ -89,7 +89,10 @@ def load(name: str, device: str = "cpu"):
     model = find_model(name)
     key = (name, str(device))
     if key not in _loaded or _loaded[key][0] != model:  # the user may have put another one in its place
-        _loaded[key] = model, load_weights(model).to(device)
+        import torch
+
+        with torch.inference_mode(False):  # whoever asks first, gradients must pass through it for others
+            _loaded[key] = model, load_weights(model).to(device)
     return _loaded[key][1]
 
 

@@ -69,6 +69,15 @@ def test_a_network_is_loaded_once_until_its_weights_are_others(bundle):
         models.load(NAME)
 
 
+@pytest.mark.usefixtures("bundle")
+def test_gradients_pass_through_a_network_that_a_method_asked_for_first():
+    with torch.inference_mode():
+        models.load(NAME)
+    image = torch.rand(1, 1, 12, 10, requires_grad=True)
+    models.load(NAME)(image).sum().backward()
+    assert image.grad.abs().max() > 0
+
+
 def test_saving_twice_gives_the_same_bytes(bundle, tmp_path):
     save_tiny(tmp_path / "again" / NAME)
     for file in ("models/model.safetensors", "configs/metadata.json", "docs/README.md"):
