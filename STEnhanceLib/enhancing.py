@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -34,7 +33,6 @@ class SceneRun:
         finished_frames: frames of the result that are in the scene.
         stage: what is computed before the next frame comes, where the method tells; empty otherwise.
         share: of the way to that frame, 0 … 1.
-        remaining_s: estimated seconds until the last frame; NaN while unknown.
         publication: the nodes of the result, see `publication.Publication`; None until the method has planned it.
         notes: what had to be assumed about the input and what the method assumed.
     """
@@ -72,7 +70,7 @@ class SceneRun:
         """
         self.done, self.error, self.cancelled = False, None, False
         self.count = self.finished_frames = 0
-        self.stage, self.share, self.remaining_s = "", 0.0, math.nan
+        self.stage, self.share = "", 0.0
         self._input_node, _ = find_sequence(input_node)
         sequence = read_sequence(
             self._input_node, worker.allocate, frame_duration_ms=frame_duration_ms, periodic=periodic
@@ -159,12 +157,10 @@ class SceneRun:
                 )
             case FrameReady():
                 self.publication.add_frame(event.voxels, event.unsupported, event.maps)
-                self.finished_frames, self.remaining_s = event.index + 1, event.remaining_s
+                self.finished_frames = event.index + 1
                 self.stage, self.share = "", 0.0
             case Working():
                 self.stage, self.share = event.text, event.share
-                if not self.finished_frames:  # else the frames so far tell better
-                    self.remaining_s = event.remaining_s
             case Finished():
                 self.notes += event.notes
                 self.publication.finish(event.attributes)

@@ -26,7 +26,6 @@ from STEnhanceLib.sequence import ImageSequence
 logger = logging.getLogger(__name__)
 
 CANCEL_PATIENCE_S = 0.7
-LEAST_SHARE = 0.02  # of what is to be computed, before the time left can be told
 
 
 class Worker:
@@ -214,7 +213,6 @@ class Job:
         self._frames: np.ndarray | None = None
         self._unsupported: np.ndarray | None = None
         self._maps: dict[str, np.ndarray] = {}
-        self._seconds: list[float] = []
         self._ending: Event | None = None
 
     def poll(self) -> list[Event]:
@@ -285,25 +283,19 @@ class Job:
                 self._plan = Planned(grid, tuple(message["notes"]), message["attributes"], maps)
                 self._events.append(self._plan)
             case "working" if self._patience_ends is None:
-                share, seconds = message["share"], message["seconds"]
-                remaining = seconds * (1 - share) / share if share >= LEAST_SHARE else float("nan")
-                self._events.append(Working(message["text"], share, remaining))
+                self._events.append(Working(message["text"], message["share"]))
             case "frame" if self._patience_ends is None:
-                self._events.append(self._frame(message["index"], message["seconds"], message["unsupported"]))
+                self._events.append(self._frame(message["index"], message["unsupported"]))
 
-    def _frame(self, index: int, seconds: float, unsupported: float | str | None) -> FrameReady:
+    def _frame(self, index: int, unsupported: float | str | None) -> FrameReady:
         if unsupported == "map":
             if self._unsupported is None:
                 self._unsupported = _opened(self._unsupported_path)
             unsupported = self._unsupported[index]
         elif unsupported is None:
             unsupported = float("nan")
-        self._seconds.append(seconds)
-        count = len(self._plan.grid)
-        typical = float(np.mean(self._seconds[1:] or self._seconds))  # the first frame also bears the preparations
-        remaining = typical * (count - index - 1)
         maps = {key: values[index] for key, values in self._maps.items()}
-        return FrameReady(index, count, self._frames[index], unsupported, seconds, remaining, maps)
+        return FrameReady(index, len(self._plan.grid), self._frames[index], unsupported, maps)
 
     def _finish(self, ending: Event) -> None:
         if self.done:  # its worker died afterwards

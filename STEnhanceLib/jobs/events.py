@@ -35,12 +35,10 @@ class Working:
     Attributes:
         text: a few words, such as "slice 2 of 10, step 3 of at most 30".
         share: of the way to the next frame, 0 … 1.
-        remaining_s: estimated seconds until then; NaN while unknown.
     """
 
     text: str
     share: float
-    remaining_s: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,8 +50,6 @@ class FrameReady:
         count: frames of the whole result.
         voxels: (K, J, I) float32, a read-only view of the job's file, not a copy.
         unsupported: as in `methods.EnhancedFrame`; a read-only view where it is a map.
-        seconds: what the method took for this frame.
-        remaining_s: estimated seconds until the last frame.
         maps: what was announced beside the voxels, by `SideMap.key`; read-only views, too.
     """
 
@@ -61,8 +57,6 @@ class FrameReady:
     count: int
     voxels: np.ndarray
     unsupported: np.ndarray | float
-    seconds: float
-    remaining_s: float
     maps: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 

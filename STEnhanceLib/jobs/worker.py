@@ -28,7 +28,6 @@ import shutil
 import signal
 import sys
 import threading
-import time
 import traceback
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -120,20 +119,16 @@ class _Worker:
         self._say(
             job=order["run"], event="planned", grid=grid, notes=enhancement.notes, attributes=attributes, maps=maps
         )
-        start = time.perf_counter()
 
         def tell(text: str, share: float) -> None:
             self._stop_if_cancelled(order)
-            seconds = time.perf_counter() - start
-            self._say(job=order["run"], event="working", text=text, share=share, seconds=seconds)
+            self._say(job=order["run"], event="working", text=text, share=share)
 
         with contextlib.closing(enhancement.frames) as frames, progress.heard_by(tell):
             for index, frame in enumerate(frames):
-                seconds = time.perf_counter() - start
                 self._stop_if_cancelled(order)
                 unsupported = result.write(index, frame)
-                self._say(job=order["run"], event="frame", index=index, seconds=seconds, unsupported=unsupported)
-                start = time.perf_counter()
+                self._say(job=order["run"], event="frame", index=index, unsupported=unsupported)
         late = enhancement.notes[planned:]
         return {
             "notes": late,

@@ -100,7 +100,6 @@ def test_the_first_frame_is_in_the_scene_before_the_second_is_computed(worker, i
     enhancing = start_and_publish(worker, input_node, frames=1, seconds=0.3)
     assert enhancing.result.GetNumberOfDataNodes() == 1
     assert enhancing.finished_frames == 1
-    assert 1 < enhancing.remaining_s < 4
     enhancing.cancel()
     poll_until_done(enhancing)
 

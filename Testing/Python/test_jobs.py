@@ -95,15 +95,13 @@ def test_what_comes_up_while_frames_are_computed_is_told_in_the_end(worker, beat
     assert result.attributes["STEnhance.Assumed"] == planned.attributes["STEnhance.Assumed"] + " Memory was short."
 
 
-def test_frames_come_one_by_one_with_an_estimate_of_the_remaining_time(worker, beating_disc):
+def test_frames_come_one_by_one(worker, beating_disc):
     start = time.monotonic()
     job = worker.submit("test-copy", {"seconds": 0.1}, beating_disc)
     arrivals = [(event, time.monotonic() - start) for event in job if isinstance(event, FrameReady)]
     first, arrival_of_first = arrivals[0]
     assert arrival_of_first < arrivals[-1][1] - 0.5
     assert first.count == 8
-    assert 0.7 <= first.remaining_s < 2
-    assert arrivals[-1][0].remaining_s == 0
 
 
 def test_an_unsupported_map_arrives_voxel_by_voxel(worker, beating_disc):
