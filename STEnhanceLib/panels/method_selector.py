@@ -90,11 +90,12 @@ class MethodSelector:
         return ""
 
     def _suggested(self) -> Method:
-        """A trained network before what any viewer can do; with a measurement, what does more than show it."""
+        """What does more than a baseline, and never what invents; with a measurement, what does more than show it."""
         usable = [m for m in self._in_order() if not self._obstacle(m) and Need.PRIOR not in m.needs]
         on_kspace = [method for method in usable if self._has_kspace and Need.KSPACE in method.takes]
-        learned = [method for method in on_kspace or usable if method.models and _is_there(method.models)]
-        return (learned or on_kspace[-1:] or usable)[0]
+        sober = [method for method in on_kspace or usable if not (method.baseline or method.generative)]
+        best = [method for method in sober if _is_there(method.models)]
+        return (best or on_kspace[-1:] or usable)[0]
 
 
 def _is_there(models: tuple[str, ...]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 
@@ -67,6 +68,14 @@ def test_a_method_that_invents_is_announced_in_colour_before_apply(host, panel):
     assert picture.stat().st_size > 10_000
     panel.choose("linear")
     assert not shown(panel.ui.warningLabel)
+
+
+def test_a_method_that_invents_is_never_suggested(host, monkeypatch):
+    first = dataclasses.replace(SLOW["test-diffusion"], rank=0)
+    monkeypatch.setitem(all_methods(), first.key, first)
+    assert methods_for(Task.TEMPORAL_INTERPOLATION)[0] is first
+    path = REPOSITORY / "STEnhance" / "TemporalInterpolation" / "TemporalInterpolation.py"
+    assert host.load_module(path).panel.method.key != first.key
 
 
 def test_every_generative_method_of_every_module_is_announced(panel):
