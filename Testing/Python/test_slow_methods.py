@@ -71,9 +71,8 @@ def test_a_method_that_invents_is_announced_in_colour_before_apply(host, panel):
 
 
 def test_a_method_that_invents_is_never_suggested(host, monkeypatch):
-    first = dataclasses.replace(SLOW["test-diffusion"], rank=0)
+    first = dataclasses.replace(methods_for(Task.TEMPORAL_INTERPOLATION)[0], requires=(), generative=True)
     monkeypatch.setitem(all_methods(), first.key, first)
-    assert methods_for(Task.TEMPORAL_INTERPOLATION)[0] is first
     path = REPOSITORY / "STEnhance" / "TemporalInterpolation" / "TemporalInterpolation.py"
     assert host.load_module(path).panel.method.key != first.key
 
