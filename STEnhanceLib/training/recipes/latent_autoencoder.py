@@ -11,7 +11,6 @@ RECIPE = Recipe(
     exercise=CodedImages,
     steps=1_600,
     learning_rate=2.5e-3,
-    ships=False,  # until it is trained
     card=Card(
         task="temporal interpolation",
         intended_use="Research: the latents that `latent-diffusion` makes, and images from them.",
