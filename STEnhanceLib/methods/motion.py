@@ -19,7 +19,7 @@ from STEnhanceLib.methods import output_times
 from STEnhanceLib.methods.declaration import EnhancedFrame, Enhancement, Method, SideMap, Task, parameter
 from STEnhanceLib.methods.left_out import ERROR_MAP, LeftOut
 from STEnhanceLib.methods.output_times import Moment, OutputTimes
-from STEnhanceLib.motion import course
+from STEnhanceLib.motion import STIFFNESS, course
 from STEnhanceLib.sequence import Grid, ImageSequence
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class MotionParameters(OutputTimes):
     """The moments to fill in, how stiff tissue is, what is known of its course, and what to tell beside the frames."""
 
     stiffness: float = parameter(
-        0.01,
+        STIFFNESS,
         "How much neighbouring tissue moves alike; larger follows less detail, and less noise.",
         minimum=0.001,
         maximum=1.0,

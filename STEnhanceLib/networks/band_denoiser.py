@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from STEnhanceLib.networks.padding import padded
 from STEnhanceLib.networks.stenhance_sr import ConditionedBlock
 
 FOLD = 2
@@ -49,7 +50,7 @@ class BandDenoiser(nn.Module):
         level = noise_level[..., None, None]
         size = (level.square() + DETAIL**2).sqrt()
         rows, columns = bands.shape[-2:]
-        x = functional.pad(bands / size, (0, -columns % FOLD, 0, -rows % FOLD), mode="replicate")
+        x = padded(bands / size, FOLD)
         x = self.head(functional.pixel_unshuffle(x, FOLD))
         share = (level / size).flatten(1)
         for block in self.body:

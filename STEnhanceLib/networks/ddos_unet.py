@@ -10,6 +10,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from STEnhanceLib.networks.padding import padded
+
 MULTIPLE = 4  # two poolings
 
 
@@ -53,9 +55,7 @@ class DdosUnet(nn.Module):
 
     def features(self, x: torch.Tensor) -> list[torch.Tensor]:
         """What the three levels of the encoder see; sizes are rounded up to multiples of 4."""
-        missing = [-n % MULTIPLE for n in x.shape[-3:]]
-        padded = functional.pad(x, (0, missing[2], 0, missing[1], 0, missing[0]), mode="replicate")
-        fine = self.down1(padded)
+        fine = self.down1(padded(x, MULTIPLE, axes=3))
         middle = self.down2(functional.avg_pool3d(fine, 2))
         return [fine, middle, self.bottom(functional.avg_pool3d(middle, 2))]
 

@@ -17,6 +17,7 @@ from torch import nn
 from torch.nn import functional
 
 from STEnhanceLib.networks.ddim import LEVELS
+from STEnhanceLib.networks.padding import padded
 
 MOST_FRAMES = 16  # between two measured ones, that are practised at once
 WAVES = 32  # numbers that stand for a time or a level
@@ -85,7 +86,7 @@ class DiffusionTransformer(nn.Module):
             (B, F, C, J, I) float32
         """
         rows, columns = noisy.shape[-2:]
-        noisy, ends = _padded(noisy, self.fold), _padded(ends, self.fold)
+        noisy, ends = padded(noisy, self.fold), padded(ends, self.fold)
         between = torch.cat([noisy, linear_blend(ends, fractions)], dim=2)
         ends, between = functional.pixel_unshuffle(ends, self.fold), functional.pixel_unshuffle(between, self.fold)
         size = ends.shape[-2:]
@@ -168,12 +169,6 @@ def _normalized(x: torch.Tensor) -> torch.Tensor:
 def _patches(x: torch.Tensor) -> torch.Tensor:
     """(B, T, C, h, w) → (B, T, h · w, C)."""
     return x.flatten(-2).mT.contiguous()
-
-
-def _padded(x: torch.Tensor, multiple: int) -> torch.Tensor:
-    """(B, T, C, J, I) continued with its edge to multiples of `multiple`."""
-    missing = [-n % multiple for n in x.shape[-2:]]
-    return functional.pad(x, (0, missing[1], 0, missing[0], 0, 0), mode="replicate") if any(missing) else x
 
 
 def _about_frames(fractions: torch.Tensor, level: torch.Tensor) -> torch.Tensor:

@@ -20,6 +20,7 @@ from torch import nn
 from torch.nn import functional
 
 from STEnhanceLib.motion import fields, spline
+from STEnhanceLib.networks.padding import padded
 
 CONTROL = 4  # pixels from one control point to the next, on the level of that size of pixel
 SPACING = (1.0, float(CONTROL), float(CONTROL))  # of the control grid, in pixels
@@ -106,8 +107,7 @@ class FlowNetwork(nn.Module):
         batch, slices, rows, columns = first.shape
         levels = [level for level in LEVELS if level == 1 or CONTROL * level * FEWEST <= min(rows, columns)]
         images = torch.cat([first, second]).reshape(-1, 1, rows, columns)
-        unit = CONTROL * levels[0]
-        images = functional.pad(images, (0, -columns % unit, 0, -rows % unit), mode="replicate")
+        images = padded(images, CONTROL * levels[0])
         velocity = images.new_zeros(batch * slices, 2, 1, 1, 1)
         for level in levels:
             velocity = self._improved(velocity, functional.avg_pool2d(images, level), level)

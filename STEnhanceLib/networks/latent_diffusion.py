@@ -15,10 +15,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from torch.nn import functional
 
 from STEnhanceLib.networks import residual_shift
 from STEnhanceLib.networks.latent_unet import LatentUnet
+from STEnhanceLib.networks.padding import padded
 from STEnhanceLib.networks.vq_autoencoder import FOLD, VqAutoencoder
 
 
@@ -76,9 +76,3 @@ def latent_size(denoiser: LatentUnet, shape_ji: tuple[int, int]) -> tuple[int, i
     """Of the latents of images, edges included that are cut off in the end."""
     unit = FOLD * denoiser.multiple
     return tuple(-(-n // unit) * denoiser.multiple for n in shape_ji)
-
-
-def padded(images: torch.Tensor, multiple: int) -> torch.Tensor:
-    """(B, C, J, I) continued with its edge to multiples of `multiple`."""
-    missing = [-n % multiple for n in images.shape[-2:]]
-    return functional.pad(images, (0, missing[1], 0, missing[0]), mode="replicate") if any(missing) else images

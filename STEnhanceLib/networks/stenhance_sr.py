@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from STEnhanceLib.acquisition import centre_crop_torch
 from STEnhanceLib.networks import alignment
+from STEnhanceLib.networks.padding import padded
 
 FOLD = 4
 FRAMES = 3  # t, t-1, t+1
@@ -82,7 +83,7 @@ class StenhanceSr(nn.Module):
         conditions = torch.cat([support, has_prior.to(support)], dim=1)
         rows, columns = zero_filled.shape[-2:]
         x = torch.cat([zero_filled, prior], dim=1)
-        x = functional.pad(x, (0, -columns % FOLD, 0, -rows % FOLD), mode="replicate")
+        x = padded(x, FOLD)
         x = self.head(functional.pixel_unshuffle(x, FOLD))
         for block in self.body:
             x = block(x, conditions)

@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from STEnhanceLib.networks.padding import padded
 from STEnhanceLib.networks.selective_scan import selective_scan
 
 MULTIPLE = 4  # two halvings in-plane
@@ -49,8 +50,7 @@ class TriMamba(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, inputs, K, J, I), the volume and the measured ones before and after it → (B, 1, K, J, I)."""
         size = x.shape[-2:]
-        missing = [-n % MULTIPLE for n in size]
-        fine = self.down0(functional.pad(x, (0, missing[1], 0, missing[0], 0, 0), mode="replicate"))
+        fine = self.down0(padded(x, MULTIPLE))
         middle = self.down1(fine)
         coarse = self.down2(middle)
         for block in self.blocks:

@@ -13,10 +13,8 @@ import torch
 
 from STEnhanceLib.networks import ddim
 from STEnhanceLib.networks.diffusion_transformer import MOST_FRAMES, DiffusionTransformer, linear_blend
+from STEnhanceLib.networks.intensity import brightness
 from STEnhanceLib.networks.tri_mamba import TriMamba
-
-BRIGHT = 0.999  # quantile of the ends that networks see as 1
-ENOUGH = 2**20  # voxels for a quantile
 
 
 @torch.no_grad()
@@ -93,10 +91,3 @@ def frames_between(
     noise = noise.to(ends)
     found = ddim.sample(lambda x, level: stage1(x, ends, fractions, level), noise, steps, on_step)
     return linear_blend(ends, fractions) + stage1.spread * found
-
-
-def brightness(ends: torch.Tensor) -> float:
-    """What networks see as 1: the 99.9th percentile of the magnitude, else the maximum, else 1 where all is dark."""
-    voxels = ends.flatten().abs()
-    found = float(torch.quantile(voxels[:: -(-len(voxels) // ENOUGH) | 1], BRIGHT))
-    return found or float(voxels.max()) or 1.0

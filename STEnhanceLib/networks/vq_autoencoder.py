@@ -17,6 +17,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from STEnhanceLib.networks.padding import padded
+
 FOLD = 4  # pixels per side of a latent position
 FOLLOW = 0.05  # of the way that codes go to what a batch shows: they must keep up with training
 DEAD = 0.05  # codes used less than so often as the mean one start anew
@@ -80,8 +82,7 @@ class VqAutoencoder(nn.Module):
 
     def encode(self, images: torch.Tensor) -> torch.Tensor:
         """(B, 1, J, I) → (B, channels, ⌈J / 4⌉, ⌈I / 4⌉) float32, not yet rounded to codes."""
-        missing = [-n % FOLD for n in images.shape[-2:]]
-        latents = self.encoder(functional.pad(images, (0, missing[1], 0, missing[0]), mode="replicate")).float()
+        latents = self.encoder(padded(images, FOLD)).float()
         if self.training:
             size, middle = torch.std_mean(latents, dim=(0, 2, 3), keepdim=True)
             self.seen += 1

@@ -17,9 +17,10 @@ from STEnhanceLib.networks.diffusion_transformer import (  # noqa: E402
     PAPER,
     linear_blend,
 )
+from STEnhanceLib.networks.intensity import brightness  # noqa: E402
 from STEnhanceLib.networks.selective_scan import recurrence  # noqa: E402
 from STEnhanceLib.networks.tri_mamba import ORDERS, TriDirectional, TriMamba  # noqa: E402
-from STEnhanceLib.networks.tssc_net import brightness, frames_between  # noqa: E402
+from STEnhanceLib.networks.tssc_net import frames_between  # noqa: E402
 
 CPU = torch.device("cpu")
 

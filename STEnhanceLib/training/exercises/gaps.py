@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from STEnhanceLib.networks.tssc_net import brightness
+from STEnhanceLib.networks.intensity import brightness
 from STEnhanceLib.training.exercises.images import brightened, cut
 from STEnhanceLib.training.exercises.moving_images import in_periodic_motion
 from STEnhanceLib.training.motion import turned_and_zoomed

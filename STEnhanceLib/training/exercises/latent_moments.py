@@ -11,8 +11,8 @@ import torch
 from STEnhanceLib.acquisition.centre_crop_torch import resample
 from STEnhanceLib.device import half_precision_pays
 from STEnhanceLib.networks import residual_shift
+from STEnhanceLib.networks.intensity import brightness
 from STEnhanceLib.networks.latent_diffusion import drawn, latent_size, sharpened, start_of
-from STEnhanceLib.networks.tssc_net import brightness
 from STEnhanceLib.networks.vq_autoencoder import VqAutoencoder
 from STEnhanceLib.training import losses
 from STEnhanceLib.training.exercises.images import mean_scores

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 
 from STEnhanceLib.acquisition.centre_crop_torch import resample
+from STEnhanceLib.motion import STIFFNESS
 from STEnhanceLib.motion.both_ends import around
 from STEnhanceLib.motion.course import Place
 from STEnhanceLib.motion.trajectories import MovingFrames
-from STEnhanceLib.networks.tssc_net import brightness
+from STEnhanceLib.networks.intensity import brightness
 from STEnhanceLib.training.degradation import degraded, small_matrix
 from STEnhanceLib.training.exercises.moving_images import cine
 from STEnhanceLib.training.stock import Stock
@@ -21,7 +22,7 @@ FRAMES = 20  # of a cycle
 SPANS = (1, 2, 3, 4, 5, 6, 7, 8, 8, 9, 10)  # frames from one kept frame to the next
 BETWEEN = 2  # moments that nothing was measured at, beside a measured one
 STILL, SHARP = 0.35, 0.15  # shares of the cycles: of stills in motion, and scanned with all pixels
-STIFFNESS, PIXEL_MM = 0.01, 1.3
+PIXEL_MM = 1.3
 
 
 class Moments(NamedTuple):

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from STEnhanceLib.networks.intensity import brightness
 from STEnhanceLib.training import losses
 from STEnhanceLib.training.exercises.undersampled_cines import (
     CARTESIAN,
@@ -15,7 +16,6 @@ from STEnhanceLib.training.exercises.undersampled_cines import (
     SSIM_WEIGHT,
     Scan,
     UndersampledCines,
-    brightness,
     tuning_scan,
 )
 from STEnhanceLib.training.stock import Stock

@@ -13,6 +13,7 @@ from STEnhanceLib.acquisition.coils import birdcage_sensitivities, smooth_phase
 from STEnhanceLib.acquisition.noise import complex_noise, noise_std
 from STEnhanceLib.acquisition.operators import Operator
 from STEnhanceLib.acquisition.radial import RadialOperator, golden_angle_trajectory
+from STEnhanceLib.networks.intensity import brightness
 from STEnhanceLib.sequence import Grid
 from STEnhanceLib.training import losses
 from STEnhanceLib.training.exercises.moving_images import cine
@@ -114,11 +115,6 @@ def measured(operator: Operator, images: torch.Tensor, rng: np.random.Generator,
     samples = samples + torch.from_numpy(noise).to(samples) * (samples != 0)
     scale = brightness(operator.time_average(samples))
     return Scan(operator, samples / scale, images / scale)
-
-
-def brightness(average: torch.Tensor) -> float:
-    """What becomes 1: the 99.9th percentile of the average over time."""
-    return max(float(torch.quantile(average.abs().flatten(), 0.999)), 1e-6)
 
 
 def tuning_scan(tuning: np.ndarray, acquisition: str, device: torch.device) -> Scan:
