@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import functools
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from STEnhanceLib import device, progress
-from STEnhanceLib.methods.declaration import SideMap, parameter
+from STEnhanceLib.errors import STEnhanceError
+from STEnhanceLib.methods import learned
+from STEnhanceLib.methods.declaration import Task, parameter
 from STEnhanceLib.methods.placement import Placement
+from STEnhanceLib.methods.sampling import Samples, note_on_spread, number_of_samples, seed_of
 from STEnhanceLib.methods.tiles import chunks
+from STEnhanceLib.models import find_model
+from STEnhanceLib.motion import STIFFNESS, course
+from STEnhanceLib.motion.course import Place
 from STEnhanceLib.sequence import Grid
+
+if TYPE_CHECKING:
+    import torch
 
 DENOISER, AUTOENCODER = "latent-diffusion", "latent-autoencoder"
 NETWORK = "latent-unet"
 MODELS = (DENOISER, AUTOENCODER)
 MOST_TRAINED = 5  # in-plane
-STIFFNESS = 0.01
-SPREAD = SideMap("spread", "spread of the samples")
+CHANNELS = 12  # of latents, where a model does not say
+KEPT = 6  # frames on the finer grid: more than a moment lies among
+GENERATED = "Detail that the measurement does not hold was generated: plausible, and not measured."
 REFERENCE = (
     "Dubey: Joint spatio-temporal super-resolution with latent diffusion. 2024 (arXiv 2410.23898). Yue, Wang, Loy: "
     "ResShift: Efficient diffusion model for image super-resolution by residual shifting. NeurIPS 2023."
@@ -27,44 +39,33 @@ REFERENCE = (
 
 
 @dataclass(frozen=True)
-class Draws:
+class Draws(Samples):
     """How samples are drawn."""
 
+    samples: int = number_of_samples(4)
     steps: int = parameter(
         4,
         "Steps of the diffusion; 1 gives its best guess of the mean, more draw finer detail; 15 as published.",
         minimum=1,
         maximum=15,
     )
-    samples: int = parameter(
-        4, "How many results are drawn; their mean is shown, and where they differ.", minimum=1, maximum=16
-    )
-    seed: int = parameter(0, "Of the noise; the same seed gives the same result.", minimum=0)
 
     @property
-    def maps(self) -> tuple[SideMap, ...]:
-        """One sample differs from none."""
-        return (SPREAD,) if self.samples > 1 else ()
-
-    def note(self) -> str:
+    def notes(self) -> list[str]:
         """For the result."""
-        several = f"the mean of {self.samples} samples" if self.samples > 1 else "one sample"
-        return (
-            f"Detail that the measurement does not hold was generated: what is shown is {several} of {self.steps} "
-            f"diffusion step{'s' * (self.steps > 1)} (seed {self.seed})."
-        )
+        return [GENERATED, self.note(self.steps)]
 
 
 class Wanted(NamedTuple):
     """A moment to draw.
 
     Attributes:
-        frames: on the path of the tissue, see `MovingFrames.at`; each with its time in ms.
+        frames: on the path of the tissue, see `MovingFrames.at`.
         time_ms: when; that of one of the frames where it was measured.
         fraction: of the way between the frames before and after; 0 for a measured one.
     """
 
-    frames: Sequence[tuple[int, float]]
+    frames: Sequence[Place]
     time_ms: float
     fraction: float
 
@@ -83,16 +84,28 @@ class Drawn(NamedTuple):
     zero_filled: np.ndarray
 
 
-def path(grid: Grid, frames: Sequence[int]) -> list[tuple[int, float]]:
-    """Those of the frames that there are, with their times; in a cycle there are all, of this one or the next."""
-    found = []
-    for n in frames:
-        turn, frame = divmod(n, len(grid))
-        if turn == 0:
-            found.append((frame, float(grid.times_ms[frame])))
-        elif grid.periodic:
-            found.append((frame, float(grid.times_ms[frame] + turn * grid.period_ms)))
-    return found
+def chosen_model(wanted: str) -> str:
+    """The name of the model to compute with.
+
+    Raises:
+        STEnhanceError: there is no such model, or it was trained with another autoencoder.
+    """
+    model = learned.chosen_model(wanted, DENOISER, NETWORK, Task.TEMPORAL_INTERPOLATION)
+    its, ours = (
+        find_model(name).architecture["configuration"].get("channels", CHANNELS) for name in (model, AUTOENCODER)
+    )
+    if its != ours:
+        raise STEnhanceError(
+            f"The model {model} takes latents of {its} channels, and {AUTOENCODER} makes {ours}; expected a model that "
+            f"was trained with this autoencoder. Name another one, or add its own as {AUTOENCODER}."
+        )
+    return model
+
+
+def wanted_at(grid: Grid, frames: Iterable[int], time_ms: float, fraction: float) -> Wanted:
+    """A moment among those of the frames that there are; in a cycle there are all, of this one or the next."""
+    path = course.path_through(frames, grid.times_ms, grid.period_ms if grid.periodic else None)
+    return Wanted(path, time_ms, fraction)
 
 
 def drawn(  # noqa: PLR0917  (what is measured, what is wanted, how)
@@ -120,32 +133,38 @@ def drawn(  # noqa: PLR0917  (what is measured, what is wanted, how)
     """
     from STEnhanceLib.acquisition.centre_crop import zero_fill
     from STEnhanceLib.motion.both_ends import around
-    from STEnhanceLib.motion.course import Place
     from STEnhanceLib.motion.trajectories import MovingFrames
 
     placement, spreads = Placement(notes), []
-    # On the scale of networks, and dark until they are needed, so that what comes later may still be on its way.
-    frames = np.zeros((len(fine), *fine.shape), np.float32)
-    filled: set[int] = set()
-    moving = MovingFrames(frames, fine.spacing_mm, STIFFNESS, device.chosen())
+
+    @functools.lru_cache(maxsize=KEPT)
+    def zero_filled(frame: int) -> np.ndarray:
+        return zero_fill(measured(frame), fine.shape[1:]) / np.float32(scale)
+
+    frames = _WhenNeeded((len(fine), *fine.shape), zero_filled)
+    moving = MovingFrames(frames, fine.spacing_mm, STIFFNESS, device.chosen(), scale=1.0)
     for moment in wanted:
-        for frame, _ in moment.frames:
-            if frame not in filled:
-                frames[frame] = zero_fill(measured(frame), fine.shape[1:]) / np.float32(scale)
-                filled.add(frame)
-        images = around(moving, [Place(*place) for place in moment.frames], moment.time_ms)
-        here = next((frame for frame, time_ms in moment.frames if time_ms == moment.time_ms), None)
-        low = measured(moment.frames[0][0] if here is None else here) / np.float32(scale)
+        images = around(moving, moment.frames, moment.time_ms)
+        here = next((place.frame for place in moment.frames if place.time_ms == moment.time_ms), None)
+        low = measured(moment.frames[0].frame if here is None else here) / np.float32(scale)
         support = [small / large for small, large in zip(low.shape[1:], fine.shape[1:], strict=True)]
         kept = low if consistent and here is not None else None
         mean, spread = _samples(placement, model, images, moment.fraction, support, draws, kept)
         spreads.append(100 * float(spread.mean()))
         yield Drawn(*(voxels * np.float32(scale) for voxels in (mean, spread, images[0])))
     if draws.samples > 1 and spreads:
-        notes.append(
-            f"Samples are spread by {np.mean(spreads):.2f} % of the 99.9th percentile on average over all voxels that "
-            "were drawn; where they agree, they may still be wrong together."
-        )
+        notes.append(note_on_spread(spreads))
+
+
+@dataclass(frozen=True)
+class _WhenNeeded:
+    """Frames for `MovingFrames`: what comes later may still be on its way, and what was before need not stay."""
+
+    shape: tuple[int, int, int, int]
+    frame: Callable[[int], np.ndarray]
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return self.frame(index)
 
 
 def _samples(  # noqa: PLR0917
@@ -163,33 +182,35 @@ def _samples(  # noqa: PLR0917
     def step(network, where, largest):
         autoencoder = models.load(AUTOENCODER, where)
         size = (draws.steps, autoencoder.channels, *latent_diffusion.latent_size(network, shape_ji))
-        means, spreads = [], []
-        parts = list(chunks(images.shape[1], count * shape_ji[0] * shape_ji[1], largest))
+        means, spreads, samples = [], [], []
+        wanted = list(itertools.product(range(images.shape[1]), range(count)))
+        parts = list(chunks(len(wanted), shape_ji[0] * shape_ji[1], largest))
         for number, part in enumerate(parts):
-            some = torch.from_numpy(np.repeat(images[:, part].swapaxes(0, 1), count, axis=0)).to(where)
-            slices = range(images.shape[1])[part]
+            slices = [k for k, _ in wanted[part]]
+            some = torch.from_numpy(images[:, slices]).to(where).transpose(0, 1).contiguous()
             # The same in every frame, so that what is made up does not flicker.
-            noise = torch.stack([_noise(size, draws.seed, k, n) for k in slices for n in range(count)], dim=1)
+            noise = torch.stack([_noise(size, draws.seed, *each) for each in wanted[part]], dim=1)
             with progress.part(number, len(parts), "part"), device.half_precision():
                 found = latent_diffusion.drawn(
                     autoencoder, network, some, some.new_full((len(some),), fraction),
                     some.new_tensor([support]).expand(len(some), 2), noise.to(where), on_step=_tell,
                 )  # fmt: skip
             if kept is not None:
-                found = replace_centre(found, torch.from_numpy(kept[part, None]).to(where).repeat_interleave(count, 0))
-            found = found.view(len(slices), count, *shape_ji)
-            means.append(found.mean(dim=1).cpu())
-            spreads.append(found.std(dim=1, correction=0).cpu())
-        return torch.cat(means).numpy(), torch.cat(spreads).numpy()
+                found = replace_centre(found, torch.from_numpy(kept[slices, None]).to(where))
+            samples.extend(found[:, 0].cpu())
+            while len(samples) >= count:
+                of_slice, samples = torch.stack(samples[:count]), samples[count:]
+                means.append(of_slice.mean(dim=0))
+                spreads.append(of_slice.std(dim=0, correction=0))
+        return torch.stack(means).numpy(), torch.stack(spreads).numpy()
 
     return placement.run(model, step)
 
 
-def _noise(size: tuple[int, ...], *numbers: int):
+def _noise(size: tuple[int, ...], *numbers: int) -> torch.Tensor:
     import torch
 
-    seed = int(np.random.SeedSequence(numbers).generate_state(1)[0])
-    return torch.randn(size, generator=torch.Generator().manual_seed(seed))
+    return torch.randn(size, generator=torch.Generator().manual_seed(seed_of(*numbers)))
 
 
 def _tell(done: int, total: int) -> None:

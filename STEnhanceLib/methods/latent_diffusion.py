@@ -10,8 +10,9 @@ import numpy as np
 from STEnhanceLib.assurance.unsupported import fraction
 from STEnhanceLib.methods import drawn_moments, learned, output_times
 from STEnhanceLib.methods.declaration import EnhancedFrame, Enhancement, Method, Task, parameter
-from STEnhanceLib.methods.drawn_moments import SPREAD, Draws, Wanted
+from STEnhanceLib.methods.drawn_moments import Draws, Wanted
 from STEnhanceLib.methods.output_times import Moment, OutputTimes
+from STEnhanceLib.methods.sampling import SPREAD
 from STEnhanceLib.methods.target_grid import FinerGrid
 from STEnhanceLib.sequence import Grid, ImageSequence
 
@@ -35,14 +36,12 @@ def enhance(sequence: ImageSequence, parameters: LatentDiffusionParameters) -> E
     """Bring neighbouring frames to each moment, and draw what is sharper than they are.
 
     Raises:
-        STEnhanceError: fewer than two frames, or no such model.
+        STEnhanceError: fewer than two frames, or no such model, or one of another autoencoder.
     """
     moments = parameters.moments(sequence.grid)
-    model = learned.chosen_model(
-        parameters.model, drawn_moments.DENOISER, drawn_moments.NETWORK, Task.TEMPORAL_INTERPOLATION
-    )
+    model = drawn_moments.chosen_model(parameters.model)
     fine = FinerGrid(factor=parameters.enlarge).on(sequence.grid)
-    notes = [*output_times.notes_on(parameters, sequence, moments), parameters.note()]
+    notes = [*output_times.notes_on(parameters, sequence, moments), *parameters.notes]
     frames = _frames(sequence, fine, moments, parameters, model, notes)
     models = (model, drawn_moments.AUTOENCODER)
     return Enhancement(output_times.grid_at(moments, fine), frames, notes, models, parameters.maps)
@@ -77,8 +76,8 @@ def _frames(  # noqa: PLR0917
 def _wanted(grid: Grid, moment: Moment) -> Wanted:
     n = moment.before
     if moment.fraction == 0:
-        return Wanted(drawn_moments.path(grid, (n - 1, n, n + 1)), float(grid.times_ms[n]), 0.0)
-    return Wanted(drawn_moments.path(grid, (n - 1, n, n + 1, n + 2)), moment.time_ms, moment.fraction)
+        return drawn_moments.wanted_at(grid, range(n - 1, n + 2), float(grid.times_ms[n]), 0.0)
+    return drawn_moments.wanted_at(grid, range(n - 1, n + 3), moment.time_ms, moment.fraction)
 
 
 METHOD = Method(

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from STEnhanceLib.assurance.unsupported import fraction
 from STEnhanceLib.methods import drawn_moments, learned
 from STEnhanceLib.methods.declaration import EnhancedFrame, Enhancement, Method, Task, parameter
-from STEnhanceLib.methods.drawn_moments import SPREAD, Draws, Wanted
+from STEnhanceLib.methods.drawn_moments import Draws, Wanted
+from STEnhanceLib.methods.sampling import SPREAD
 from STEnhanceLib.methods.target_grid import FinerGrid
 from STEnhanceLib.sequence import Grid, ImageSequence
 
@@ -26,15 +27,13 @@ def enhance(sequence: ImageSequence, parameters: LatentDiffusionSrParameters) ->
     """Draw each frame on a finer grid, with the help of its neighbours.
 
     Raises:
-        STEnhanceError: the target spacing cannot be reached, or no such model.
+        STEnhanceError: the target spacing cannot be reached, or no such model, or one of another autoencoder.
     """
     fine = parameters.on(sequence.grid)
-    model = learned.chosen_model(
-        parameters.model, drawn_moments.DENOISER, drawn_moments.NETWORK, Task.TEMPORAL_INTERPOLATION
-    )
+    model = drawn_moments.chosen_model(parameters.model)
     notes = learned.notes_on(parameters, sequence, "their magnitude was sharpened")
     notes += learned.beyond(drawn_moments.MOST_TRAINED, sequence.grid, fine, "the network was hardly trained for that")
-    notes.append(parameters.note())
+    notes += parameters.notes
     frames = _frames(sequence, fine, parameters, model, notes)
     return Enhancement(fine, frames, notes, (model, drawn_moments.AUTOENCODER), parameters.maps)
 
@@ -59,7 +58,7 @@ def _frames(
 
 def _wanted(grid: Grid, n: int, neighbours: bool) -> Wanted:
     frames = (n - 1, n, n + 1) if neighbours and len(grid) > 1 else (n,)
-    return Wanted(drawn_moments.path(grid, frames), float(grid.times_ms[n]), 0.0)
+    return drawn_moments.wanted_at(grid, frames, float(grid.times_ms[n]), 0.0)
 
 
 METHOD = Method(

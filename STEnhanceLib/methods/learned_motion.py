@@ -6,7 +6,6 @@ practise on the very sequence that it is to fill in (`methods.adaptation`).
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -81,14 +80,14 @@ def _frames(
         found, volume = placement.run(model, step)
         return (found * scale).clip(min(first.min(), second.min())), volume
 
-    for (before, after), group in itertools.groupby(moments, lambda moment: (moment.before, moment.after)):
-        together, made = list(group), iter(())
-        fractions = [moment.fraction for moment in together if moment.fraction]
+    for gap in output_times.by_gap(moments):
+        first, second, made = measured[gap[0].before], measured[gap[0].after], iter(())
+        fractions = [moment.fraction for moment in gap if moment.fraction]
         if fractions:
-            found, volume = between(measured[before], measured[after], fractions)
+            found, volume = between(first, second, fractions)
             least_volume, made = min(least_volume, volume), iter(found)
-        for moment in together:
-            yield EnhancedFrame(next(made) if moment.fraction else measured[before], moment.unsupported)
+        for moment in gap:
+            yield EnhancedFrame(next(made) if moment.fraction else first, moment.unsupported)
     if least_volume < 1:
         folded = "Nothing is folded" if least_volume > 0 else "Some of the motion is folded"
         notes.append(f"{folded} (smallest Jacobian determinant {least_volume:.2f}).")
@@ -107,7 +106,7 @@ def _between(  # noqa: PLR0917  (as `Placement` and `adapted` hand them over)
 
     where = next(network.parameters()).device
     parts, least = [], 1.0
-    for some in chunks(len(first), first[0].size, largest):
+    for some in chunks(len(first), len(fractions) * first[0].size, largest):
         ends = (torch.tensor(end[None, some], device=where) for end in (first, second))
         with torch.inference_mode(), device.half_precision():
             between = network(*ends, fractions, refine, unfold=True)

@@ -101,6 +101,11 @@ class OutputTimes:
         return gaps if source.periodic else [*gaps, Moment(source.times_ms[-1].item(), len(source) - 1, 0, 0.0)]
 
 
+def by_gap(moments: list[Moment]) -> list[list[Moment]]:
+    """The moments in their order, those together that lie between the same two measured frames."""
+    return [list(gap) for _, gap in itertools.groupby(moments, key=lambda moment: (moment.before, moment.after))]
+
+
 def as_text(times_ms) -> str:
     """Times in ms as the parameter `times_ms` takes them, without loss."""
     return ",".join(repr(float(time)) for time in times_ms)

@@ -10,7 +10,7 @@ place; where warping leaves much of a difference unexplained, some of that is mi
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -41,26 +41,37 @@ class Joined(NamedTuple):
     folds: int
 
 
+class Frames(Protocol):
+    """Frames that need not all be there at once."""
+
+    shape: tuple[int, int, int, int]
+
+    def __getitem__(self, frame: int) -> np.ndarray:
+        """(K, J, I) float32, which stays as it is."""
+
+
 class MovingFrames:
     """The frames of a sequence and the motion between them, registered when it is first asked for.
 
     Args:
-        frames: (T, K, J, I) float32.
+        frames: (T, K, J, I) float32, or what makes them when they are needed.
         spacing_mm: along (i, j, k).
         stiffness: see `registration.register`.
         device: where torch computes.
         cycle_ms: fit the places of tissue by harmonics of a cycle of this length; paths then hold each frame once.
         through_measured: tissue goes through its places in measured frames, however far the harmonics miss them.
+        scale: the intensity that counts as 1; by default the 99.9th percentile of the frames.
     """
 
     def __init__(  # noqa: PLR0917
         self,
-        frames: np.ndarray,
+        frames: np.ndarray | Frames,
         spacing_mm: tuple[float, float, float],
         stiffness: float,
         device: str,
         cycle_ms: float | None = None,
         through_measured: bool = True,
+        scale: float | None = None,
     ):
         self.frames, self.stiffness, self.device = frames, stiffness, device
         self.cycle_ms, self.through_measured = cycle_ms, through_measured
@@ -70,7 +81,7 @@ class MovingFrames:
         unit = registration.padding_unit(self.shape, self.spacing_mm, self.in_plane)
         self._missing = [-n % step for n, step in zip(self.shape, unit, strict=True)]
         self._padded = tuple(n + more for n, more in zip(self.shape, self._missing, strict=True))
-        self._scale = float(np.percentile(frames, 99.9)) or 1.0
+        self._scale = scale or float(np.percentile(frames, 99.9)) or 1.0
         self._velocities: dict[tuple[int, int], torch.Tensor] = {}
         self._splines: dict[int, torch.Tensor] = {}
         self._planned: list[tuple[int, int]] = []
@@ -193,7 +204,7 @@ class MovingFrames:
         return fields.resized(field, self._padded)[:, :, :k, :j, :i]
 
     def _prepared(self, frames: list[int]) -> torch.Tensor:
-        images = torch.from_numpy(self.frames[frames] / np.float32(self._scale)).to(self.device)
+        images = torch.from_numpy(np.stack([self.frames[n] for n in frames]) / np.float32(self._scale)).to(self.device)
         k, j, i = self._missing
         return functional.pad(images[:, None], (0, i, 0, j, 0, k), mode="replicate")[:, 0]
 

@@ -5,18 +5,20 @@ The networks are small and untrained.
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from untrained import run, sequence_of, smooth
+from learned import DESCRIPTION
+from untrained import UNTRAINED, run, sequence_of, smooth
 
-from STEnhanceLib import progress
+from STEnhanceLib import models, networks, progress
 from STEnhanceLib.acquisition import centre_crop
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.evaluation.contestants import contestants
 from STEnhanceLib.evaluation.protocols import find_protocol
-from STEnhanceLib.methods import Task, find_method, parse_parameters
+from STEnhanceLib.methods import Task, find_method, parse_parameters, placement
 from STEnhanceLib.methods.output_times import as_text
 from STEnhanceLib.methods.run import enhance
 
@@ -141,6 +143,29 @@ class TestDraws:
         assert spread.min() >= 0 and spread.mean() > 1e-5
         # One of three samples is nowhere further from their mean than √2 standard deviations.
         assert (np.abs(one.voxels - three.voxels) <= 1.42 * spread + 1e-3).all()
+
+    def test_where_memory_is_short_one_sample_of_one_slice_is_drawn_at_a_time(self, key, monkeypatch):
+        sequence, seen = sequence_of(smooth(*SHAPE)), []
+        whole = frames_of(sequence, key, steps=1, samples=3)[1]
+        watched = models.load("latent-diffusion").register_forward_pre_hook(lambda _, x: seen.append(len(x[0])))
+        monkeypatch.setattr(placement, "LARGEST", 1)
+
+        alone = frames_of(sequence, key, steps=1, samples=3)[1]
+
+        watched.remove()
+        assert set(seen) == {1}
+        assert np.allclose(alone.voxels, whole.voxels, atol=1e-2)
+        assert np.allclose(alone.maps["spread"], whole.maps["spread"], atol=1e-2)
+
+    def test_a_model_of_another_autoencoder_is_refused(self, key, untrained_folder, tmp_path, monkeypatch):
+        kind, configuration = UNTRAINED["latent-diffusion"]
+        wider = {**configuration, "channels": 6}
+        described = {**DESCRIPTION, "task": "temporal interpolation"}
+        models.save(tmp_path / "wider", networks.build(kind, wider), "wider", kind, wider, described)
+        monkeypatch.setenv(models.VARIABLE, f"{tmp_path}{os.pathsep}{untrained_folder}")
+
+        with pytest.raises(STEnhanceError, match="wider takes latents of 6 channels, and latent-autoencoder makes 4"):
+            run(sequence_of(smooth(*SHAPE)), key, model="wider")
 
     def test_a_result_says_how_it_was_drawn_and_by_which_models(self, key):
         found = run(sequence_of(smooth(*SHAPE)), key, steps=3, samples=2, seed=7)

@@ -15,7 +15,7 @@ from test_interpolation_baselines import run, sliding_disc, two_frames  # noqa: 
 from test_motion import gain_db  # noqa: E402
 from untrained import random_network  # noqa: E402
 
-from STEnhanceLib import networks  # noqa: E402
+from STEnhanceLib import models, networks  # noqa: E402
 from STEnhanceLib.errors import STEnhanceError  # noqa: E402
 from STEnhanceLib.methods import find_method, parse_parameters  # noqa: E402
 from STEnhanceLib.methods.output_times import as_text  # noqa: E402
@@ -188,13 +188,17 @@ class TestTheMethod:
         assert np.abs(refined.frames[1] - plain.frames[1]).max() > 0.1
         assert "Nothing is folded (smallest Jacobian determinant " in " ".join(plain.notes)
 
-    def test_few_slices_at_once_give_the_same(self, monkeypatch):
+    def test_few_slices_at_once_give_the_same_and_are_the_fewer_the_more_frames_are_made_of_them(self, monkeypatch):
         from STEnhanceLib.methods import placement
 
-        sequence = two_frames(sliding_disc((-2, 2), slices=5))
-        whole = run(sequence, KEY).frames
+        sequence, seen = two_frames(sliding_disc((-2, 2), slices=5)), []
+        whole = [run(sequence, KEY, factor=factor).frames for factor in (2, 3)]
+        watched = models.load(KEY).register_forward_pre_hook(lambda _, given: seen.append(given[0].shape[1]))
         monkeypatch.setattr(placement, "LARGEST", 2 * 64 * 64)
-        assert np.allclose(run(sequence, KEY).frames, whole, atol=0.5)
+        parts = [run(sequence, KEY, factor=factor).frames for factor in (2, 3)]
+        watched.remove()
+        assert seen == [2, 2, 1, 1, 1, 1, 1, 1]
+        assert all(np.allclose(one, other, atol=0.5) for one, other in zip(parts, whole, strict=True))
 
     def test_black_frames_stay_black_and_no_voxel_falls_below_the_least(self):
         assert not run(two_frames(np.zeros((2, 1, 16, 16), np.float32)), KEY, refine=False).frames.any()
