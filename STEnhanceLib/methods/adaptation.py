@@ -1,8 +1,9 @@
 """Adapts a motion network to one sequence: a copy of it practises on the pairs of frames that were measured.
 
 Kim et al. (UVI-Net, CVPR 2024) found one patient to teach about as much as ninety. Nothing between the frames of a
-pair is looked at while it practises (`motion.cycle`), so that measured frames that are left out between their
-neighbours tell whether it helped.
+pair is looked at while it practises (`motion.cycle`). Whether it helped is judged by measured frames that are left out
+between their neighbours. These are no independent test: it practised on each of them as an end of other pairs, so that
+they flatter what it learnt. They can tell that practice did harm, not how much it gains at moments nobody measured.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ class Errors(NamedTuple):
 
     Attributes:
         cycle: mean absolute error of frames that were made again, see `motion.cycle`.
-        left_out: root mean squared error of measured frames that were left out; None where there are fewer than three.
+        left_out: root mean squared error of measured frames that were left out, though pairs that they are ends of were
+            practised on; None where there are fewer than three.
     """
 
     cycle: float
@@ -153,4 +155,8 @@ def _in_words(before: Errors, after: Errors, helped: bool) -> str:
         chosen = "was used, though no measured frame could be left out to test it" if helped else "was dropped"
         return f"{cycle}; what it learnt {chosen}."
     chosen = "what it learnt was used" if helped else "this is no better, so what it learnt was dropped"
-    return f"{cycle}; measured frames left out {before.left_out:.2f} % before, {after.left_out:.2f} % after; {chosen}."
+    left_out = (
+        f"measured frames left out {before.left_out:.2f} % before, {after.left_out:.2f} % after (no independent test, "
+        "since it practised on them as ends of other pairs)"
+    )
+    return f"{cycle}; {left_out}; {chosen}."
