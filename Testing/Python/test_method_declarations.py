@@ -47,6 +47,7 @@ def test_the_methods_that_the_documentation_names_are_there():
     in_time = methods_for(Task.TEMPORAL_INTERPOLATION)
     assert [method.key for method in in_time][:2] == ["motion", "learned-motion"]
     assert [method.key for method in in_time if method.baseline] == ["linear", "fourier", "demons"]
+    assert [method.generative for method in in_time] == sorted(method.generative for method in in_time)
     assert [method.key for method in methods_for(Task.SUPER_RESOLUTION)][:2] == ["zero-fill", "b-spline"]
     with pytest.raises(STEnhanceError, match="no method 'bicubic'; there are: zero-fill"):
         find_method("bicubic")
