@@ -1,4 +1,4 @@
-"""Small models with random weights under the names of the shipped ones for super-resolution, and images for them."""
+"""Small models with random weights under the names of the shipped ones, and images for them."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ UNTRAINED = {
     "k-space-cnn": ("k-space-cnn", {"cascades": 2, "features": 8, "blocks": 1}),
     "learned-motion": ("flow", {"features": 8, "width": 16, "refining": 4}),
     "k-space-cnn-published": ("k-space-cnn-published", {"features": 8, "blocks": 1}),
+    "tssc-stage1": ("diffusion-transformer", {"width": 16, "blocks": 2, "heads": 2, "condition": 8}),
+    "tssc-stage2": ("tri-mamba", {"features": 4, "blocks": 1, "states": 2}),
     "xt-yt-cartesian": XT_YT,
     "xt-yt-radial": XT_YT,
     "xt-yt-images": ("xt-yt-unet", {"channels": 1, **SMALL_UNET, "frequencies": False}),
