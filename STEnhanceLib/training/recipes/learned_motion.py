@@ -34,8 +34,8 @@ RECIPE = Recipe(
             "Of both hearts it was measured on, the six middle slices count.",
             "Motion across slices, and sliding of one organ along another, cannot be told.",
             "The refiner was taught on frames that were fetched twice and sharpens too much: on the tuning patient it "
-            "cost 0.2 dB in training and up to 0.15 dB in the benchmark (heart 0.36 dB), so that it is off unless it is "
-            "asked for. Detail that it adds is a guess of the network.",
+            "cost 0.2 dB in training and up to 0.15 dB in the benchmark (heart 0.36 dB), so that it is off unless it "
+            "is asked for. Detail that it adds is a guess of the network.",
         ),
         citation="After Kim et al.: UVI-Net, CVPR 2024, and Sun et al.: PWC-Net, CVPR 2018. Implemented and trained "
         "anew.",
