@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from STEnhanceLib import device, progress
+from STEnhanceLib.methods.left_out import FEWEST, with_neighbours
 from STEnhanceLib.sequence import Grid
 
 if TYPE_CHECKING:
@@ -105,19 +106,22 @@ def pairs_of(grid: Grid) -> list[tuple[int, int]]:
 
 def left_out(grid: Grid) -> list[Gap]:
     """Some frames, evenly spread, that have others on both sides."""
-    count = len(grid)
-    if count < 3:
+    if len(grid) < FEWEST:
         return []
-    frames = np.arange(count) if grid.periodic else np.arange(1, count - 1)
+    frames = np.array(with_neighbours(grid))
     chosen = frames[np.unique(np.linspace(0, len(frames) - 1, min(MOST_LEFT_OUT, len(frames))).round().astype(int))]
+    return [gap_around(grid, n) for n in chosen.tolist()]
+
+
+def gap_around(grid: Grid, n: int) -> Gap:
+    """What is left without a frame that has others on both sides."""
+    count = len(grid)
 
     def time_of(n: int) -> float:
         return float(grid.times_ms[n % count]) + (n // count * grid.period_ms if grid.periodic else 0)
 
-    return [
-        Gap((n - 1) % count, (n + 1) % count, n, (time_of(n) - time_of(n - 1)) / (time_of(n + 1) - time_of(n - 1)))
-        for n in chosen.tolist()
-    ]
+    fraction = (time_of(n) - time_of(n - 1)) / (time_of(n + 1) - time_of(n - 1))
+    return Gap((n - 1) % count, (n + 1) % count, n, fraction)
 
 
 def _errors(network, frames, pairs, gaps: list[Gap], interpolate: Interpolate) -> Errors:

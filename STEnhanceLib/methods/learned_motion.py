@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from STEnhanceLib import device, models
-from STEnhanceLib.methods import learned, output_times
-from STEnhanceLib.methods.adaptation import adapted
+from STEnhanceLib.methods import learned, left_out, output_times
+from STEnhanceLib.methods.adaptation import adapted, gap_around
 from STEnhanceLib.methods.declaration import EnhancedFrame, Enhancement, Method, Task, parameter
+from STEnhanceLib.methods.left_out import ERROR_MAP, LeftOut
 from STEnhanceLib.methods.output_times import Moment, OutputTimes
 from STEnhanceLib.methods.placement import Placement
 from STEnhanceLib.methods.tiles import LARGEST, chunks
@@ -29,7 +30,7 @@ MODEL = "learned-motion"
 
 @dataclass(frozen=True)
 class LearnedMotionParameters(OutputTimes):
-    """The moments to fill in, and how long to adapt to the patient before."""
+    """The moments to fill in, how long to adapt to the patient before, and whether to test it on measured frames."""
 
     adapt_minutes: float = parameter(
         0.0,
@@ -42,6 +43,7 @@ class LearnedMotionParameters(OutputTimes):
         False,
         "Let a small network sharpen what motion leaves blurred, as published; it did not help on hearts.",
     )
+    check: bool = left_out.check_parameter()
     model: str = learned.model_parameter()
 
 
@@ -49,13 +51,16 @@ def enhance(sequence: ImageSequence, parameters: LearnedMotionParameters) -> Enh
     """Adapt to the sequence if wanted, then fill in the moments; measured frames stay as they are, bit for bit.
 
     Raises:
-        STEnhanceError: fewer than two frames, or there is no such model.
+        STEnhanceError: fewer than two frames, or than three where one is to be left out, or there is no such model.
     """
     moments = parameters.moments(sequence.grid)
+    if parameters.check:
+        left_out.refuse_too_few(sequence.grid)
     model = learned.chosen_model(parameters.model, MODEL, "flow", Task.TEMPORAL_INTERPOLATION)
     notes = list(output_times.notes_on(parameters, sequence, moments))
     frames = _frames(sequence, moments, parameters, model, notes)
-    return Enhancement(output_times.grid_at(moments, sequence.grid), frames, notes, (model,))
+    maps = (ERROR_MAP,) if parameters.check else ()
+    return Enhancement(output_times.grid_at(moments, sequence.grid), frames, notes, (model,), maps)
 
 
 def _frames(
@@ -65,11 +70,11 @@ def _frames(
     scale, own, least_volume = np.float32(learned.brightness(measured)), None, 1.0
     if parameters.adapt_minutes > 0:
 
-        def left_out(network, first: np.ndarray, second: np.ndarray, fraction: float) -> np.ndarray:
+        def interpolate(network, first: np.ndarray, second: np.ndarray, fraction: float) -> np.ndarray:
             return _between(network, first, second, [fraction], parameters.refine)[0][0]
 
         shipped = models.load(model, placement.device)
-        own, note = adapted(shipped, measured / scale, grid, parameters.adapt_minutes, left_out)
+        own, note = adapted(shipped, measured / scale, grid, parameters.adapt_minutes, interpolate)
         notes.append(note)
 
     def between(first: np.ndarray, second: np.ndarray, fractions: list[float]) -> tuple[np.ndarray, float]:
@@ -80,6 +85,11 @@ def _frames(
         found, volume = placement.run(model, step)
         return (found * scale).clip(min(first.min(), second.min())), volume
 
+    def remade(n: int) -> np.ndarray:
+        gap = gap_around(grid, n)
+        return between(measured[gap.first], measured[gap.second], [gap.fraction])[0][0]
+
+    tested = LeftOut(measured, left_out.with_neighbours(grid), remade) if parameters.check else None
     for gap in output_times.by_gap(moments):
         first, second, made = measured[gap[0].before], measured[gap[0].after], iter(())
         fractions = [moment.fraction for moment in gap if moment.fraction]
@@ -87,10 +97,15 @@ def _frames(
             found, volume = between(first, second, fractions)
             least_volume, made = min(least_volume, volume), iter(found)
         for moment in gap:
-            yield EnhancedFrame(next(made) if moment.fraction else first, moment.unsupported)
+            maps = {ERROR_MAP.key: tested.map_at(moment)} if tested else {}
+            yield EnhancedFrame(next(made) if moment.fraction else first, moment.unsupported, maps)
     if least_volume < 1:
         folded = "Nothing is folded" if least_volume > 0 else "Some of the motion is folded"
         notes.append(f"{folded} (smallest Jacobian determinant {least_volume:.2f}).")
+    if tested:
+        notes.extend(tested.notes())
+        if own is not None:
+            notes.append("The network had practised on the frames that were left out, as ends of pairs: it knew them.")
 
 
 def _between(  # noqa: PLR0917  (as `Placement` and `adapted` hand them over)
@@ -126,6 +141,6 @@ METHOD = Method(
     "images (UVI-Net). CVPR 2024. Implemented and trained anew, with the flow of Sun et al.: PWC-Net. CVPR 2018.",
     requires=("torch", "safetensors"),
     models=(MODEL,),
-    preview_frames=2,
+    preview_frames=4,
     rank=6,
 )

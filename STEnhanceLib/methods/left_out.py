@@ -1,39 +1,65 @@
-"""How well measured frames come back from their neighbours: each is left out once and made along the paths."""
+"""How well measured frames come back from their neighbours: each is left out once and made from the others."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import numpy as np
 
 from STEnhanceLib import progress
-from STEnhanceLib.methods.declaration import SideMap
+from STEnhanceLib.errors import STEnhanceError
+from STEnhanceLib.methods.declaration import SideMap, parameter
 from STEnhanceLib.methods.output_times import Moment
+from STEnhanceLib.sequence import Grid
 
-if TYPE_CHECKING:
-    from STEnhanceLib.motion.course import Place
-    from STEnhanceLib.motion.trajectories import MovingFrames
-
+FEWEST = 3
 ERROR_MAP = SideMap("left-out-error", "error when left out")
+
+
+def check_parameter():
+    """The parameter `check` of methods that can be tested so."""
+    return parameter(
+        False,
+        "Also leave out each measured frame in turn, interpolate it from its neighbours, and keep by how much that is "
+        "off, as a map beside each frame and as a note: between frames half as far apart it will be better.",
+        label="Test on measured frames",
+    )
+
+
+def refuse_too_few(grid: Grid) -> None:
+    """Of what is to be tested.
+
+    Raises:
+        STEnhanceError: there are fewer than three frames.
+    """
+    if len(grid) < FEWEST:
+        raise STEnhanceError(
+            f"The sequence has {len(grid)} frames; expected at least {FEWEST} to leave one out and interpolate it from "
+            "its neighbours. Switch check off."
+        )
+
+
+def with_neighbours(grid: Grid) -> range:
+    """The frames that have others on both sides."""
+    return range(len(grid)) if grid.periodic else range(1, len(grid) - 1)
 
 
 class LeftOut:
     """Measured frames made from the others, each when it is first asked for.
 
     Args:
-        moving: the frames.
-        paths: of each frame that has neighbours on both sides, by its index in the order of time, the path along them.
-        times_ms: of all frames.
+        frames: (T, K, J, I) float32.
+        numbers: of those that have neighbours on both sides.
+        remade: one of these made from the others, (K, J, I), by its number.
     """
 
-    def __init__(self, moving: MovingFrames, paths: Mapping[int, Sequence[Place]], times_ms: np.ndarray):
-        self.moving, self.paths, self.times_ms = moving, paths, times_ms
+    def __init__(self, frames: np.ndarray, numbers: range, remade: Callable[[int], np.ndarray]):
+        self.frames, self.numbers, self.remade = frames, numbers, remade
         self._maps: dict[int, np.ndarray] = {}
 
-    def paths_for(self, moment: Moment) -> list[Sequence[Place]]:
+    def numbers_for(self, moment: Moment) -> list[int]:
         """Of the frames whose errors tell about a moment."""
-        return [self.paths[n] for n in dict.fromkeys(self._frames(moment))]
+        return list(dict.fromkeys(self._around(moment)))
 
     def map_at(self, moment: Moment) -> np.ndarray:
         """(K, J, I) float32, the absolute error on the intensity scale of the frames.
@@ -41,25 +67,24 @@ class LeftOut:
         At a measured moment that of its frame, between two moments theirs weighted by time; at the ends of what is no
         cycle that of the nearest frame that has one.
         """
-        before, after = (self._map(n) for n in self._frames(moment))
+        before, after = (self._map(n) for n in self._around(moment))
         return before + np.float32(moment.fraction) * (after - before)
 
     def notes(self) -> list[str]:
         """Of all frames, those that were not asked for included."""
-        scale = float(np.percentile(self.moving.frames, 99.9)) or 1.0
+        scale = float(np.percentile(self.frames, 99.9)) or 1.0
         errors = []
-        for done, n in enumerate(self.paths):
+        for done, n in enumerate(self.numbers):
             if n not in self._maps:
-                progress.tell(f"testing frame {n + 1}", done / len(self.paths))
+                progress.tell(f"testing frame {n + 1}", done / len(self.numbers))
             errors.append(100 * float(np.sqrt(np.mean(np.square(self._map(n))))) / scale)
-        left_out = list(self.paths)
-        worst = left_out[int(np.argmax(errors))]
+        worst = self.numbers[int(np.argmax(errors))]
         notes = [
             "Measured frames that were left out in turn came back from their neighbours with root mean square errors "
             f"of {np.mean(errors):.2f} % of the 99.9th percentile, at most {max(errors):.2f} % in frame {worst + 1}; "
-            f"frames {left_out[0] + 1} to {left_out[-1] + 1}: {' '.join(f'{error:.2f}' for error in errors)} %."
+            f"frames {self.numbers[0] + 1} to {self.numbers[-1] + 1}: {' '.join(f'{error:.2f}' for error in errors)} %."
         ]
-        if len(left_out) < len(self.times_ms):
+        if len(self.numbers) < len(self.frames):
             notes.insert(
                 0,
                 "The first and the last frame have a neighbour on one side only: their error maps are those of the "
@@ -67,13 +92,12 @@ class LeftOut:
             )
         return notes
 
-    def _frames(self, moment: Moment) -> tuple[int, int]:
-        first, last = min(self.paths), max(self.paths)
+    def _around(self, moment: Moment) -> tuple[int, int]:
+        first, last = self.numbers[0], self.numbers[-1]
         after = moment.before if moment.fraction == 0 else moment.after
         return tuple(min(max(n, first), last) for n in (moment.before, after))
 
     def _map(self, n: int) -> np.ndarray:
         if n not in self._maps:
-            remade = self.moving.at(self.paths[n], self.times_ms[n]).voxels
-            self._maps[n] = np.abs(remade - self.moving.frames[n])
+            self._maps[n] = np.abs(self.remade(n) - self.frames[n])
         return self._maps[n]

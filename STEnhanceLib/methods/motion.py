@@ -15,7 +15,7 @@ import numpy as np
 
 from STEnhanceLib import device
 from STEnhanceLib.errors import STEnhanceError
-from STEnhanceLib.methods import output_times
+from STEnhanceLib.methods import left_out, output_times
 from STEnhanceLib.methods.declaration import EnhancedFrame, Enhancement, Method, SideMap, Task, parameter
 from STEnhanceLib.methods.left_out import ERROR_MAP, LeftOut
 from STEnhanceLib.methods.output_times import Moment, OutputTimes
@@ -25,7 +25,6 @@ from STEnhanceLib.sequence import Grid, ImageSequence
 if TYPE_CHECKING:
     from STEnhanceLib.motion.course import Place
 
-FEWEST_TO_LEAVE_ONE_OUT = 3
 FEWEST_OF_A_CYCLE = 5  # two harmonics
 MOTION_MAP = SideMap("motion", "motion from the first frame", unit="mm", vector=True)
 
@@ -52,12 +51,7 @@ class MotionParameters(OutputTimes):
         "four neighbours, so that all frames are equally free of noise.",
         label="Originals untouched",
     )
-    check: bool = parameter(
-        False,
-        "Also leave out each measured frame in turn, interpolate it from its neighbours, and keep by how much that is "
-        "off, as a map beside each frame and as a note: between frames half as far apart it will be better.",
-        label="Test on measured frames",
-    )
+    check: bool = left_out.check_parameter()
     motion_field: bool = parameter(
         False,
         "Also keep where the tissue of each voxel of the first frame is at each moment, in mm.",
@@ -75,11 +69,8 @@ def enhance(sequence: ImageSequence, parameters: MotionParameters) -> Enhancemen
             least five, where one is to be fitted, or frames too unevenly spaced for that.
     """
     moments = parameters.moments(sequence.grid)
-    if parameters.check and len(sequence) < FEWEST_TO_LEAVE_ONE_OUT:
-        raise STEnhanceError(
-            f"The sequence has {len(sequence)} frames; expected at least {FEWEST_TO_LEAVE_ONE_OUT} to leave one out "
-            "and interpolate it from its neighbours. Switch check off."
-        )
+    if parameters.check:
+        left_out.refuse_too_few(sequence.grid)
     notes = list(output_times.notes_on(parameters, sequence, moments))
     paths = [_path(sequence.grid, moment, parameters) for moment in moments]
     if parameters.whole_cycle:
@@ -106,12 +97,16 @@ def _frames(
     moving = MovingFrames(
         measured, grid.spacing_mm, parameters.stiffness, device.chosen(), cycle_ms, parameters.keep_measured
     )
-    left_out = LeftOut(moving, _paths_without_one(grid, parameters), grid.times_ms) if parameters.check else None
+    without = _paths_without_one(grid, parameters) if parameters.check else {}
+    tested = None
+    if parameters.check:
+        numbers = left_out.with_neighbours(grid)
+        tested = LeftOut(measured, numbers, lambda n: moving.at(without[n], grid.times_ms[n]).voxels)
     tissue = None
     if parameters.motion_field:
         everywhere = course.path_through(range(len(grid) + grid.periodic), grid.times_ms, _period_ms(grid))
         tissue = TissueOfFirstFrame(moving, everywhere, grid.ijk_to_ras)
-    ahead = [left_out.paths_for(moment) if left_out else [] for moment in moments]
+    ahead = [[without[n] for n in tested.numbers_for(moment)] if tested else [] for moment in moments]
     moving.plan(each for path, also in zip(paths, ahead, strict=True) for each in (path, *also))
     volumes, folds = [], 0
     for moment, path in zip(moments, paths, strict=True):
@@ -121,7 +116,7 @@ def _frames(
             voxels = joined.voxels
             volumes.append(joined.least_volume)
             folds += joined.folds
-        maps = {ERROR_MAP.key: left_out.map_at(moment)} if left_out else {}
+        maps = {ERROR_MAP.key: tested.map_at(moment)} if tested else {}
         if tissue is not None:
             maps[MOTION_MAP.key] = tissue.at(moment.before, moment.fraction, path)
         yield EnhancedFrame(voxels, 1.0 if path else moment.unsupported, maps)
@@ -129,8 +124,8 @@ def _frames(
         notes.append(_of_motion(max(moving.furthest_mm(path) for path in paths if path), min(volumes), folds))
     if moving.in_plane and len(measured[0]) > 1:
         notes.append(f"Slices are {grid.spacing_mm[2]:.3g} mm apart, too far to follow motion from one to the next.")
-    if left_out:
-        notes.extend(left_out.notes())
+    if tested:
+        notes.extend(tested.notes())
 
 
 def _path(grid: Grid, moment: Moment, parameters: MotionParameters) -> list[Place]:
@@ -146,9 +141,8 @@ def _path(grid: Grid, moment: Moment, parameters: MotionParameters) -> list[Plac
 
 def _paths_without_one(grid: Grid, parameters: MotionParameters) -> dict[int, list[Place]]:
     """Of each measured frame with neighbours on both sides, the path along them alone."""
-    count = len(grid)
     paths = {}
-    for n in range(count) if grid.periodic else range(1, count - 1):
+    for n in left_out.with_neighbours(grid):
         around = _once_around(grid, n) if parameters.whole_cycle else range(n - 2, n + 3)
         paths[n] = course.path_through((m for m in around if m != n), grid.times_ms, _period_ms(grid))
     return paths

@@ -55,6 +55,12 @@ def test_it_lowers_the_error_of_frames_left_out_and_leaves_input_and_model_alone
     assert np.array_equal(run(sequence, KEY).frames, plain.frames)
 
 
+def test_a_test_on_measured_frames_says_that_it_had_practised_on_them():
+    plain, adapted = (run(cycle(5), KEY, adapt_minutes=minutes, check=True).notes for minutes in (0.0, 0.2))
+    assert "had practised on the frames that were left out" in adapted[-1]
+    assert not any("practised" in note for note in plain)
+
+
 def test_it_does_the_same_again():
     first, again = (run(two_frames(sliding_disc((-2, 2))), KEY, adapt_minutes=0.05) for _ in range(2))
     assert np.array_equal(first.frames, again.frames)

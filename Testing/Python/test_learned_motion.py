@@ -204,6 +204,23 @@ class TestTheMethod:
         assert not run(two_frames(np.zeros((2, 1, 16, 16), np.float32)), KEY, refine=False).frames.any()
         assert run(two_frames(sliding_disc((-3, 3))), KEY).frames.min() >= 0
 
+    @pytest.mark.parametrize("periodic", [True, False])
+    def test_the_error_of_a_measured_frame_is_how_far_off_it_is_when_it_is_left_out(self, beating_disc, periodic):
+        times = 50.0 * np.arange(8) + [0, 1, -30, 7, 0, 2, -5, 1 / 3]
+        sequence, method = replace(beating_disc, times_ms=times, periodic=periodic), find_method(KEY)
+        enhancement = enhance(method, sequence, parse_parameters(method, {"check": True}))
+        maps = [frame.maps["left-out-error"] for frame in enhancement.frames]
+        for n in (1, 2, 6):
+            others = sequence.with_frames([m for m in range(8) if m != n])
+            remade = run(others, KEY, times_ms=as_text([times[n]])).frames[0]
+            assert np.allclose(maps[2 * n], np.abs(remade - sequence.frames[n]), atol=0.5)
+        assert maps[2].max() > 1
+        assert np.allclose(maps[3], (maps[2] + maps[4]) / 2, atol=1e-3)
+        assert np.array_equal(maps[0], maps[2]) != periodic
+        assert f"frames {'1 to 8' if periodic else '2 to 7'}: " in enhancement.notes[-1]
+        with pytest.raises(STEnhanceError, match="2 frames; expected at least 3 to leave one out"):
+            run(sequence.with_frames([0, 1]), KEY, check=True)
+
     def test_one_frame_or_a_wrong_model_is_refused(self, beating_disc):
         with pytest.raises(STEnhanceError, match="1 frame; expected at least 2"):
             run(beating_disc.with_frames([0]), KEY)
