@@ -1,6 +1,9 @@
 """A picture of what methods make of one protocol: the heart at end-systole, the error beside it.
 
 python Testing/benchmarks/montage.py s4 scd0000301_sax "zero-fill,edsr,stenhance-sr" montage.png
+python Testing/benchmarks/montage.py t6 knee "linear,motion,tssc-net" montage.png
+
+Phantoms are shown whole; of frames filled in, the middle one of those that are scored is shown.
 """
 
 from __future__ import annotations
@@ -14,9 +17,12 @@ from matplotlib.figure import Figure
 
 from STEnhanceLib.evaluation import metrics
 from STEnhanceLib.evaluation.cases import find_cases
-from STEnhanceLib.evaluation.protocols import find_protocol, middle_slices
-from STEnhanceLib.methods import find_method, parse_parameters
+from STEnhanceLib.evaluation.contestants import Contestant, contestants, split_words
+from STEnhanceLib.evaluation.phantom_cases import PHANTOMS
+from STEnhanceLib.evaluation.protocols import Trial, find_protocol, middle_slices
+from STEnhanceLib.methods import Task, parse_parameters
 from STEnhanceLib.methods.run import enhance_all
+from STEnhanceLib.sequence import ImageSequence
 
 BRIGHTEST = 0.8  # of the 99.9th percentile, so that the myocardium is not black
 ERROR = 0.15  # of the 99.9th percentile, at the ends of the colour scale
@@ -32,18 +38,21 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("STENHANCE_DATA", ".")) / "cine")
     options = parser.parse_args()
 
-    case = next(case for case in find_cases(options.data, [options.case]))
+    phantom = options.case in PHANTOMS
+    case = PHANTOMS[options.case]() if phantom else next(case for case in find_cases(options.data, [options.case]))
     whole = case.read()
     scale = metrics.intensity_scale(whole)
     frame = case.facts.get("end_systole_frame", len(whole) // 3)
-    trial = find_protocol(options.protocol).trial(middle_slices(whole, 1), frame)
-    box = metrics.heart_box(case.facts["heart_centre_xy"], trial.reference.grid.shape)
+    protocol = find_protocol(options.protocol)
+    trial = protocol.trial(middle_slices(whole, 1), frame, case.facts.get("periodic", True))
+    if protocol.task is Task.TEMPORAL_INTERPOLATION:
+        frame = trial.scored[len(trial.scored) // 2]
+    box = np.s_[:, :] if phantom else metrics.heart_box(case.facts["heart_centre_xy"], trial.reference.grid.shape)
     truth = trial.reference.magnitude()[frame, 0] / scale
     columns = {"reference": truth}
-    for key in options.methods.split(","):
-        method = find_method(key)
-        result = enhance_all(method, trial.degraded, parse_parameters(method, trial.settings), **trial.inputs)
-        columns[method.title] = result.frames[frame, 0] / scale
+    for contestant in contestants(protocol.task, split_words(options.methods)):
+        if contestant.label in split_words(options.methods):  # and not the baselines that come along
+            columns[contestant.method.title] = _result(contestant, trial, protocol.key).frames[frame, 0] / scale
     figure = Figure(figsize=(2.6 * len(columns), 5.4), layout="constrained")
     axes = figure.subplots(2, len(columns))
     for axis in axes.flat:
@@ -56,6 +65,14 @@ def main() -> None:
             below.imshow(error, cmap="RdBu", vmin=-ERROR, vmax=ERROR)
             below.set_title(f"{-10 * np.log10(np.mean(error**2)):.2f} dB", fontsize="medium")
     figure.savefig(options.png, dpi=110)
+
+
+def _result(contestant: Contestant, trial: Trial, protocol_key: str) -> ImageSequence:
+    sequence = trial.degraded
+    for number, (method, settings) in enumerate(contestant.steps(protocol_key, trial)):
+        inputs = contestant.inputs(trial) if number == 0 else {}
+        sequence = enhance_all(method, sequence, parse_parameters(method, settings), **inputs)
+    return sequence
 
 
 if __name__ == "__main__":
