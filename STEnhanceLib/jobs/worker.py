@@ -39,8 +39,9 @@ from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.jobs import messages, voxels
 from STEnhanceLib.methods import EnhancedFrame, Enhancement, all_methods, find_method, parse_parameters, run
 from STEnhanceLib.methods.declaration import UNSUPPORTED
+from STEnhanceLib.methods.placement import OUT_OF_MEMORY
 
-_OUT_OF_MEMORY = ("out of memory", "allocate memory", "bad_alloc", "bad allocation")
+_OUT_OF_MEMORY = ("out of memory", *OUT_OF_MEMORY)  # the first is what CUDA says
 
 
 class _CancelledError(Exception):

@@ -17,6 +17,7 @@ import numpy as np
 
 from STEnhanceLib import device, progress
 from STEnhanceLib.methods.left_out import FEWEST, with_neighbours
+from STEnhanceLib.methods.output_times import path_through
 from STEnhanceLib.sequence import Grid
 
 if TYPE_CHECKING:
@@ -115,13 +116,9 @@ def left_out(grid: Grid) -> list[Gap]:
 
 def gap_around(grid: Grid, n: int) -> Gap:
     """What is left without a frame that has others on both sides."""
-    count = len(grid)
-
-    def time_of(n: int) -> float:
-        return float(grid.times_ms[n % count]) + (n // count * grid.period_ms if grid.periodic else 0)
-
-    fraction = (time_of(n) - time_of(n - 1)) / (time_of(n + 1) - time_of(n - 1))
-    return Gap((n - 1) % count, (n + 1) % count, n, fraction)
+    before, itself, after = path_through((n - 1, n, n + 1), grid)
+    fraction = (itself.time_ms - before.time_ms) / (after.time_ms - before.time_ms)
+    return Gap(before.frame, after.frame, n, fraction)
 
 
 def _errors(network, frames, pairs, gaps: list[Gap], interpolate: Interpolate) -> Errors:

@@ -12,13 +12,13 @@ import numpy as np
 
 from STEnhanceLib import device, progress
 from STEnhanceLib.errors import STEnhanceError
-from STEnhanceLib.methods import learned
+from STEnhanceLib.methods import learned, output_times
 from STEnhanceLib.methods.declaration import Task, parameter
 from STEnhanceLib.methods.placement import Placement
 from STEnhanceLib.methods.sampling import Samples, note_on_spread, number_of_samples, seed_of
 from STEnhanceLib.methods.tiles import chunks
 from STEnhanceLib.models import find_model
-from STEnhanceLib.motion import STIFFNESS, course
+from STEnhanceLib.motion import STIFFNESS
 from STEnhanceLib.motion.course import Place
 from STEnhanceLib.sequence import Grid
 
@@ -104,8 +104,7 @@ def chosen_model(wanted: str) -> str:
 
 def wanted_at(grid: Grid, frames: Iterable[int], time_ms: float, fraction: float) -> Wanted:
     """A moment among those of the frames that there are; in a cycle there are all, of this one or the next."""
-    path = course.path_through(frames, grid.times_ms, grid.period_ms if grid.periodic else None)
-    return Wanted(path, time_ms, fraction)
+    return Wanted(output_times.path_through(frames, grid), time_ms, fraction)
 
 
 def drawn(  # noqa: PLR0917  (what is measured, what is wanted, how)

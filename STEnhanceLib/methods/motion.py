@@ -104,7 +104,7 @@ def _frames(
         tested = LeftOut(measured, numbers, lambda n: moving.at(without[n], grid.times_ms[n]).voxels)
     tissue = None
     if parameters.motion_field:
-        everywhere = course.path_through(range(len(grid) + grid.periodic), grid.times_ms, _period_ms(grid))
+        everywhere = output_times.path_through(range(len(grid) + grid.periodic), grid)
         tissue = TissueOfFirstFrame(moving, everywhere, grid.ijk_to_ras)
     ahead = [[without[n] for n in tested.numbers_for(moment)] if tested else [] for moment in moments]
     moving.plan(each for path, also in zip(paths, ahead, strict=True) for each in (path, *also))
@@ -136,7 +136,7 @@ def _path(grid: Grid, moment: Moment, parameters: MotionParameters) -> list[Plac
     around = range(n - 2, n + 3) if moment.fraction == 0 else range(n - 1, n + 3)
     if parameters.whole_cycle:
         around = _once_around(grid, n)
-    return course.path_through(around, grid.times_ms, _period_ms(grid))
+    return output_times.path_through(around, grid)
 
 
 def _paths_without_one(grid: Grid, parameters: MotionParameters) -> dict[int, list[Place]]:
@@ -144,16 +144,12 @@ def _paths_without_one(grid: Grid, parameters: MotionParameters) -> dict[int, li
     paths = {}
     for n in left_out.with_neighbours(grid):
         around = _once_around(grid, n) if parameters.whole_cycle else range(n - 2, n + 3)
-        paths[n] = course.path_through((m for m in around if m != n), grid.times_ms, _period_ms(grid))
+        paths[n] = output_times.path_through((m for m in around if m != n), grid)
     return paths
 
 
 def _once_around(grid: Grid, n: int) -> range:
     return range(n - (len(grid) - 1) // 2, n + len(grid) // 2 + 1)
-
-
-def _period_ms(grid: Grid) -> float | None:
-    return grid.period_ms if grid.periodic else None
 
 
 def _time_ms(grid: Grid, moment: Moment) -> float:

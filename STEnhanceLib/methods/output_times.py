@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -10,6 +11,8 @@ import numpy as np
 
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.methods.declaration import parameter
+from STEnhanceLib.motion import course
+from STEnhanceLib.motion.course import Place
 from STEnhanceLib.sequence import Grid, ImageSequence
 
 MAGNITUDE_NOTE = "The images are complex; their magnitude was interpolated."
@@ -104,6 +107,11 @@ class OutputTimes:
 def by_gap(moments: list[Moment]) -> list[list[Moment]]:
     """The moments in their order, those together that lie between the same two measured frames."""
     return [list(gap) for _, gap in itertools.groupby(moments, key=lambda moment: (moment.before, moment.after))]
+
+
+def path_through(frames: Iterable[int], grid: Grid) -> list[Place]:
+    """Those of the frames that there are, in the order of time; in a cycle there are all, of this one or the next."""
+    return course.path_through(frames, grid.times_ms, grid.period_ms if grid.periodic else None)
 
 
 def as_text(times_ms) -> str:

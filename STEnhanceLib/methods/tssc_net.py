@@ -63,20 +63,20 @@ def _frames(
     sampler = _Sampler(names, parameters, Placement(notes))
     scale, spreads = learned.brightness(measured), []
     gaps = output_times.by_gap(moments)
-    wide = [gap for gap in gaps if any(moment.fraction > 0 for moment in gap)]
-    if any(sum(moment.fraction > 0 for moment in gap) > MOST_FRAMES for gap in gaps):
+    wanted = [[moment.fraction for moment in gap if moment.fraction > 0] for gap in gaps]
+    if max(map(len, wanted)) > MOST_FRAMES:
         notes.append(
             f"Of more than {MOST_FRAMES} frames between two measured ones, {MOST_FRAMES} at a time were drawn "
             "together: from one such group to the next the images may jump."
         )
-    for gap in gaps:
+    done, to_do = 0, sum(map(bool, wanted))
+    for gap, fractions in zip(gaps, wanted, strict=True):
         drawn = iter(())
-        if gap in wide:
-            number = wide.index(gap)
-            with progress.part(number, len(wide), "gap"):
+        if fractions:
+            with progress.part(done, to_do, "gap"):
                 ends = measured[[gap[0].before, gap[0].after]]
-                between = [moment.fraction for moment in gap if moment.fraction > 0]
-                drawn = zip(*sampler.draw(ends, between, gap[0].before), strict=True)
+                drawn = zip(*sampler.draw(ends, fractions, gap[0].before), strict=True)
+            done += 1
         for moment in gap:
             if moment.fraction == 0:
                 voxels, spread = measured[moment.before], np.zeros(measured.shape[1:], np.float32)

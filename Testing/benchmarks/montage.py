@@ -17,12 +17,11 @@ from matplotlib.figure import Figure
 
 from STEnhanceLib.evaluation import metrics
 from STEnhanceLib.evaluation.cases import find_cases
-from STEnhanceLib.evaluation.contestants import Contestant, contestants, split_words
+from STEnhanceLib.evaluation.contestants import contestants, split_words
+from STEnhanceLib.evaluation.measured_run import timed
 from STEnhanceLib.evaluation.phantom_cases import PHANTOMS
-from STEnhanceLib.evaluation.protocols import Trial, find_protocol, middle_slices
-from STEnhanceLib.methods import Task, parse_parameters
-from STEnhanceLib.methods.run import enhance_all
-from STEnhanceLib.sequence import ImageSequence
+from STEnhanceLib.evaluation.protocols import find_protocol, middle_slices
+from STEnhanceLib.methods import Task
 
 BRIGHTEST = 0.8  # of the 99.9th percentile, so that the myocardium is not black
 ERROR = 0.15  # of the 99.9th percentile, at the ends of the colour scale
@@ -52,7 +51,9 @@ def main() -> None:
     columns = {"reference": truth}
     for contestant in contestants(protocol.task, split_words(options.methods)):
         if contestant.label in split_words(options.methods):  # and not the baselines that come along
-            columns[contestant.method.title] = _result(contestant, trial, protocol.key).frames[frame, 0] / scale
+            steps = contestant.steps(protocol.key, trial)
+            result, _seconds = timed(steps, trial.degraded, contestant.inputs(trial))
+            columns[contestant.method.title] = result.frames[frame, 0] / scale
     figure = Figure(figsize=(2.6 * len(columns), 5.4), layout="constrained")
     axes = figure.subplots(2, len(columns))
     for axis in axes.flat:
@@ -65,14 +66,6 @@ def main() -> None:
             below.imshow(error, cmap="RdBu", vmin=-ERROR, vmax=ERROR)
             below.set_title(f"{-10 * np.log10(np.mean(error**2)):.2f} dB", fontsize="medium")
     figure.savefig(options.png, dpi=110)
-
-
-def _result(contestant: Contestant, trial: Trial, protocol_key: str) -> ImageSequence:
-    sequence = trial.degraded
-    for number, (method, settings) in enumerate(contestant.steps(protocol_key, trial)):
-        inputs = contestant.inputs(trial) if number == 0 else {}
-        sequence = enhance_all(method, sequence, parse_parameters(method, settings), **inputs)
-    return sequence
 
 
 if __name__ == "__main__":
