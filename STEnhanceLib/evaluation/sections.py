@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from html import escape
 from string import ascii_lowercase
 
@@ -85,17 +85,8 @@ def _viewer(number: int, comparison: Comparison, viewer: Viewer, letters: Iterat
     differences = "".join(
         _cell(pane, next(order), viewer) if pane else _colour_bar(comparison, viewer) for pane in viewer.differences
     )
-    unsupported = "".join(
-        _cell(pane, next(order), viewer) if pane else _bar("measured", "1 invented") if n == 0 else "<span></span>"
-        for n, pane in enumerate(viewer.unsupported)
-    )
-    maps = [
-        "".join(
-            _cell(pane, next(order), viewer) if pane else _bar("", f"{row.limit:g}") if n == 0 else "<span></span>"
-            for n, pane in enumerate(row.panes)
-        )
-        for row in viewer.maps
-    ]
+    unsupported = _row_of_shares(viewer.unsupported, _bar("measured", "1 invented"), order, viewer)
+    maps = [_row_of_shares(row.panes, _bar("", f"{row.limit:g}"), order, viewer) for row in viewer.maps]
     profiles = "".join(_profiles(pane, n, viewer) for n, pane in enumerate(viewer.images))
     against = "to the reference" if comparison.reference else "to the linearly interpolated input"
     wipe = f'<label>Wipe <input class="wipe-by" type="range" min="0" max="100" value="0" title="{_WIPE_HELP}"></label>'
@@ -192,6 +183,13 @@ def _colour_bar(comparison: Comparison, viewer: Viewer) -> str:
         f'<figure class="scale"><div class="ramp"></div><div class="ends"><span>−{percent:.3g} %</span><span>0</span>'
         f"<span>+{percent:.3g} %</span></div><figcaption>Blue is darker, red is brighter than the {minus}. 100 % is "
         f"the 99.9th percentile of the {source}; the ends are ±{limit:.3g} in its own units.</figcaption></figure>"
+    )
+
+
+def _row_of_shares(panes: Sequence[Pane | None], bar: str, order: Iterator[int], viewer: Viewer) -> str:
+    """Pictures on one scale below those of the results; the scale itself where the input has none."""
+    return "".join(
+        _cell(pane, next(order), viewer) if pane else bar if n == 0 else "<span></span>" for n, pane in enumerate(panes)
     )
 
 
