@@ -48,9 +48,9 @@ def half_precision_pays(device: str | torch.device) -> bool:
     return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
-def half_precision() -> torch.autocast:
-    """A context in which convolutions take bfloat16 where that pays; all else keeps its precision."""
+def half_precision(device: str | torch.device) -> torch.autocast:
+    """A context in which convolutions on this device take bfloat16 where that pays; all else keeps its precision."""
     import torch
 
-    where = chosen()
-    return torch.autocast(where, torch.bfloat16, enabled=half_precision_pays(where))
+    kind = torch.device(device).type
+    return torch.autocast(kind, torch.bfloat16, enabled=half_precision_pays(device))

@@ -189,7 +189,7 @@ def _samples(  # noqa: PLR0917
             some = torch.from_numpy(images[:, slices]).to(where).transpose(0, 1).contiguous()
             # The same in every frame, so that what is made up does not flicker.
             noise = torch.stack([_noise(size, draws.seed, *each) for each in wanted[part]], dim=1)
-            with progress.part(number, len(parts), "part"), device.half_precision():
+            with progress.part(number, len(parts), "part"), device.half_precision(where):
                 found = latent_diffusion.drawn(
                     autoencoder, network, some, some.new_full((len(some),), fraction),
                     some.new_tensor([support]).expand(len(some), 2), noise.to(where), on_step=_tell,

@@ -123,7 +123,7 @@ def _between(  # noqa: PLR0917  (as `Placement` and `adapted` hand them over)
     parts, least = [], 1.0
     for some in chunks(len(first), len(fractions) * first[0].size, largest):
         ends = (torch.tensor(end[None, some], device=where) for end in (first, second))
-        with torch.inference_mode(), device.half_precision():
+        with torch.inference_mode(), device.half_precision(where):
             between = network(*ends, fractions, refine, unfold=True)
         parts.append(torch.cat(between.frames).cpu().numpy())
         least = min(least, float(between.volume.min()))

@@ -121,7 +121,7 @@ class _Sampler:
         from STEnhanceLib.networks.tssc_net import volumes_between
 
         def compute(network, where, largest):
-            with device.half_precision():  # the second stage takes a quarter of the time
+            with device.half_precision(where):  # the second stage takes a quarter of the time
                 drawn = volumes_between(
                     network,
                     models.load(self.names[1], where) if len(self.names) > 1 else None,

@@ -74,7 +74,7 @@ def enhance(sequence: ImageSequence, parameters: XtYtParameters, kspace: KSpace 
     def of_slice(operator: Operator, samples: torch.Tensor) -> torch.Tensor:
         scale = learned.brightness(operator.time_average(samples).cpu().numpy())
         network = models.load(model, str(samples.device))
-        with device.half_precision():
+        with device.half_precision(samples.device):
             told = progress.tell_block
             images = network(operator, samples / scale, parameters.data_consistency, told, closed) * scale
         return iterative.held_to_samples(kspace, operator, samples, images) if parameters.data_consistency else images
@@ -106,7 +106,7 @@ def _cleaned(sequence: ImageSequence, model: str) -> Iterator[EnhancedFrame]:
             progress.tell("cleaning")
             frames = magnitude[:, index]
             scale = learned.brightness(frames.mean(0))
-            with torch.inference_mode(), device.half_precision():
+            with torch.inference_mode(), device.half_precision(where):
                 cleaned = network(torch.tensor(frames / scale, device=where)[None], sequence.periodic)[0]
             slices.append(cleaned.float().cpu().numpy() * np.float32(scale))
     for frame in zip(*slices, strict=True):
