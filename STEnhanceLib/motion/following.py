@@ -46,11 +46,11 @@ class TissueOfFirstFrame:
             return np.zeros((3, *self.moving.shape), np.float32)
         self._follow(n)
         times = course.times(self.places)
-        time_ms = times[n] + fraction * (times[n + 1] - times[n]) if path else times[n]
+        time_ms = times[n] + fraction * (times[n + 1] - times[n]) if fraction else times[n]
         if self.moving.cycle_ms is not None and not self.moving.through_measured:
             gone = self._fitted(time_ms)
         else:
-            gone = self._gone(n, time_ms, self.moving.step(path, time_ms) if path else None)
+            gone = self._gone(n, time_ms, self.moving.step(path, time_ms) if fraction else None)
         along = self.moving.fine(gone)[0].flip(0).cpu().numpy()  # (i, j) or (i, j, k)
         return np.tensordot(self._directions[:, : len(along)], along, 1).astype(np.float32)
 

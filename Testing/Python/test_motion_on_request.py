@@ -209,6 +209,12 @@ def test_the_motion_fitted_to_a_noisy_cycle_is_smooth_and_goes_on_where_it_began
     assert np.abs(end - start).max() < 1e-3
 
 
+def test_the_motion_is_kept_to_the_last_frame_when_measured_ones_are_made_anew_and_time_is_no_cycle():
+    sequence = noisy(replace(cycle(6), periodic=False), 3)
+    anew, kept = (maps_of(sequence, MOTION, motion_field=True, keep_measured=on) for on in (False, True))
+    assert np.allclose(anew, kept, atol=1e-5), "tissue is at the places that it was measured at"
+
+
 def test_velocities_add_up_along_their_own_paths():
     from STEnhanceLib.motion.fields import composed, exponential
 
