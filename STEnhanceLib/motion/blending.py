@@ -22,9 +22,9 @@ def share_in_place(
         moved, still: the two neighbours, (K, J, I) each, as motion brings them together, and as they are.
         noise: squared differences far below its square need no explanation.
     """
-    left, all_of_it = (_local_mean((a - b).square()) for a, b in (moved, still))
+    left, all_of_it = (_local_mean(((a - b) / noise).square()) for a, b in (moved, still))
     low, high = EXPLAINED
-    doubt = DOUBT * _smooth_step((left / (all_of_it + noise**2) - low) / (high - low))
+    doubt = DOUBT * _smooth_step((left / (all_of_it + 1) - low) / (high - low))
     resting = 1 - _smooth_step((pixels - STILL) / (MOVING - STILL))
     return torch.maximum(doubt, resting)
 
