@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import importlib.util
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -205,11 +206,13 @@ def _parse(key: str, field: dataclasses.Field, wanted: Any, value: Any) -> Any:
     expected = _expected(kind, limits)
     try:
         parsed = _TRUTH[str(value).lower()] if kind is bool else kind(value)
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, OverflowError):
         raise STEnhanceError(f"{key}: {field.name}={value!r} was given; expected {expected}.") from None
+    rounded = kind is int and isinstance(value, float) and parsed != value
+    endless = kind is float and not math.isfinite(parsed)
     too_low = limits["minimum"] is not None and not parsed >= limits["minimum"]
     too_high = limits["maximum"] is not None and not parsed <= limits["maximum"]
-    if too_low or too_high or (limits["choices"] is not None and parsed not in limits["choices"]):
+    if rounded or endless or too_low or too_high or (limits["choices"] is not None and parsed not in limits["choices"]):
         raise STEnhanceError(f"{key}: {field.name}={value!r} was given; expected {expected}.")
     return parsed
 

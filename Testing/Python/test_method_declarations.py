@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 import subprocess
 import sys
@@ -96,6 +97,17 @@ def test_values_out_of_range_are_refused_by_name(method):
         wrong += [str(limits["maximum"] + 1)] if limits["maximum"] is not None else []
         for value in wrong:
             with pytest.raises(STEnhanceError, match=f"{method.key}: {field.name}='{value}' was given; expected"):
+                parse_parameters(method, {field.name: value})
+
+
+@every(METHODS)
+def test_numbers_without_end_and_parts_of_whole_ones_are_refused(method):
+    types = get_type_hints(method.parameters)
+    for field in dataclasses.fields(method.parameters):
+        kind = str(types[field.name])
+        wrong = [math.inf, "inf", "nan"] if "float" in kind else [math.inf, 2.5] if "int" in kind else []
+        for value in wrong:
+            with pytest.raises(STEnhanceError, match=f"{method.key}: {field.name}={value!r} was given; expected"):
                 parse_parameters(method, {field.name: value})
 
 
