@@ -20,6 +20,7 @@ from STEnhanceLib.panels.live_comparison import PANES, LiveComparison, Mode
 from STEnhanceLib.panels.measuring import Measuring
 from STEnhanceLib.panels.profile_line import ProfileLine
 from STEnhanceLib.panels.steps import Steps
+from STEnhanceLib.panels.time_label import TimeLabel
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +49,7 @@ class ComparePanel:
         self._measuring = Measuring(self._on_measured, self._say_bad)
         self._profile = ProfileLine(self._on_profile)
         self._frame_label = FrameLabel(self._on_frame_text, lambda: self.views.view_of_result)
+        self._time_label = TimeLabel()
         self._chart = None
         self._entered = True
         for selector in self._selectors:
@@ -77,7 +79,10 @@ class ComparePanel:
         self._frame_label.follow(self.after)
 
     def exit(self) -> None:
-        """The module is left: the user's views come back and all helpers go. Metrics stay, they are a result."""
+        """The module is left: the user's views come back and all helpers go.
+
+        Metrics stay, they are a result, and so does the word in Slicer's toolbar, which is there for all modules.
+        """
         self.ui.compareButton.checked = False
         self.ui.profileButton.checked = False
         self._measuring.stop()
@@ -89,11 +94,13 @@ class ComparePanel:
         """The scene is about to lose its nodes; the module stays as it is, shown or not."""
         entered = self._entered
         self.exit()
+        self._time_label.stop()
         self._entered, self._chart = entered, None
 
     def cleanup(self) -> None:
         """The module is reloaded or Slicer quits."""
         self.exit()
+        self._time_label.stop()
 
     # What self tests and scripts use
 
@@ -156,6 +163,7 @@ class ComparePanel:
         if not self.ui.compareButton.checked:
             self._companions.remove()
         self._frame_label.follow(self.after if self._entered else None)
+        self._time_label.follow(self.after)
         self._on_view_choice()
         self._profile.show(self._compared(), self.after)
 

@@ -120,14 +120,6 @@ def test_the_users_own_views_say_it_too_and_get_back_what_they_said(panel, run):
     assert edge("Red") == "my own words"
 
 
-def test_the_browser_stays_as_it_is(panel, run):
-    """Its format is saved with the scene, and opened elsewhere nothing would change it with the frame."""
-    before = run[0].GetIndexDisplayFormat()
-    for number in range(4):
-        run[0].SetSelectedItemNumber(number)
-        assert run[0].GetSelectedItemNumber() == number and run[0].GetIndexDisplayFormat() == before
-
-
 def test_a_result_without_generated_frames_is_left_alone(panel, run, coarse, beating_disc):
     import slicer
 
