@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -13,6 +14,8 @@ from STEnhanceLib.sequence import Grid, ImageSequence
 
 LEAST_COVERED = 0.9
 CLOSE_MM = 1e-3
+AS_LARGE = 0.05  # of a voxel, up to which one counts as being of the same size
+EDGE = 12  # voxels by which the edge is repeated, so that splines do not oscillate there
 COARSE = 0.9  # of the pixels of the images, above which a prior is of little use
 UNLIKE = 0.7  # correlation; frames of one cine have 0.95 and more, different patients less than 0.4
 
@@ -40,7 +43,8 @@ def prepared(prior: ImageSequence, sequence: ImageSequence, grid: Grid) -> tuple
     voxels = np.abs(prior.frames[0])
     if prior.grid.shape != grid.shape or not np.allclose(prior.ijk_to_ras, grid.ijk_to_ras, atol=CLOSE_MM):
         voxels, matrix = _no_finer_than(min(grid.spacing_mm[:2]), voxels, prior.grid)
-        voxels, covered = _moved(voxels, np.linalg.inv(matrix) @ grid.ijk_to_ras, grid.shape)
+        places = _places_in_a_voxel(grid.ijk_to_ras, matrix)
+        voxels, covered = _moved(voxels, np.linalg.inv(matrix) @ grid.ijk_to_ras, grid.shape, places)
         if covered < LEAST_COVERED:
             raise STEnhanceError(
                 f"The prior covers {100 * covered:.0f} % of the field of view; expected at least "
@@ -48,7 +52,8 @@ def prepared(prior: ImageSequence, sequence: ImageSequence, grid: Grid) -> tuple
                 "optional."
             )
         beyond = "" if covered == 1 else f"; it covers {100 * covered:.1f} % of the field of view"
-        notes.append(f"The prior was interpolated onto the grid of the result{beyond}.")
+        averaged = ", averaged over its voxels" if len(places) > 1 else ""
+        notes.append(f"The prior was interpolated onto the grid of the result{averaged}{beyond}.")
     if not voxels.any():
         raise STEnhanceError("The prior is 0 all over the field of view; expected a scan with signal. Pick another.")
     coarse = centre_crop.crop(voxels, sequence.grid.shape[1:])  # without the detail that the images lack
@@ -85,19 +90,49 @@ def _no_finer_than(spacing_mm: float, voxels: np.ndarray, source: Grid) -> tuple
     return centre_crop.crop(voxels, tuple(size)), source.ijk_to_ras @ np.diag([step_i, step_j, 1.0, 1.0])
 
 
-def _moved(voxels: np.ndarray, to_prior: np.ndarray, shape: tuple[int, int, int]) -> tuple[np.ndarray, float]:
+def _places_in_a_voxel(wanted: np.ndarray, own: np.ndarray) -> np.ndarray:
+    """Where finer voxels have to be looked up so that their mean stands for a larger one.
+
+    Along each axis of the larger voxel the places lie about as close as the finer ones, and so that the profile of a
+    finer voxel, averaged over them, is as wide as that of the larger (its variance; exact for whole ratios).
+
+    Args:
+        wanted, own: (4, 4) ijk_to_ras of the larger and of the finer voxels.
+
+    Returns:
+        (N, 3) offsets from the centre in the order (k, j, i), in larger voxels; only the centre where none is finer.
+    """
+    along_each = []
+    for side in wanted[:3, 2::-1].T:
+        own_mm = np.linalg.norm(own[:3, :3].T @ side) / np.linalg.norm(side)
+        finer = np.linalg.norm(side) / own_mm
+        count = max(1, math.ceil(finer - AS_LARGE))
+        step = math.sqrt((1 - finer**-2) / (count**2 - 1)) if count > 1 else 0
+        along_each.append(step * (np.arange(count) - (count - 1) / 2))
+    return np.array(list(itertools.product(*along_each)))
+
+
+def _moved(
+    voxels: np.ndarray, to_prior: np.ndarray, shape: tuple[int, int, int], places: np.ndarray
+) -> tuple[np.ndarray, float]:
     """Cubic interpolation at other places, and the share of them that lie within the voxels.
 
     Args:
         voxels: (K, J, I).
         to_prior: (4, 4) from the (i, j, k) of the result to that of `voxels`.
         shape: of the result.
+        places: (N, 3) within a voxel of the result, over which to average.
     """
     from scipy import ndimage
 
     matrix, offset = to_prior[2::-1, 2::-1], to_prior[2::-1, 3]  # in the order (k, j, i)
-    moved = np.empty(shape, np.float32)
-    ndimage.affine_transform(voxels, matrix, offset, shape, moved, order=3, mode="nearest")
+    spline, moved = ndimage.spline_filter(np.pad(voxels, EDGE, "edge"), mode="nearest"), np.zeros(shape, np.float32)
+    for place in places:
+        start = offset + matrix @ place + EDGE
+        moved += ndimage.affine_transform(
+            spline, matrix, start, shape, np.float32, order=3, mode="nearest", prefilter=False
+        )
+    moved /= len(places)
     # A slice reaches half its thickness beyond its centre. In-plane an image from the Fourier transform has no edge
     # before its next sample, which would be the first one again. 1e-6 is for what rounding does to aligned edges.
     reach = np.array([0.5, 1, 1])[:, None, None] + 1e-6

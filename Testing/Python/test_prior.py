@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import ndimage
 from untrained import run, sequence_of, smooth
 
 from STEnhanceLib.acquisition import centre_crop
@@ -105,3 +106,53 @@ def test_ddos_unet_goes_on_from_its_own_result_unless_told_otherwise(beating_dis
     first = ImageSequence(own[:1], grid.ijk_to_ras, [0.0])
     alone = run(beating_disc.with_frames([1]), "ddos-unet", first).frames[0]
     assert np.abs(alone - own[1]).max() < 0.05 * np.abs(own[1]).max()  # up to the scale of its prior
+
+
+@pytest.mark.parametrize("key", ["ddos-unet", "stenhance-sr"])
+def test_slices_thinner_than_those_of_the_images_are_averaged(key):
+    """A checkerboard across slices: what a single thin slice holds must not stand for a thick one."""
+    k, j, i = np.indices((48, 40, 48))
+    bright = 5 + np.cos(2 * np.pi * j / 40) + np.sin(2 * np.pi * i / 48)
+    board = (bright + 2 * (-1) ** (k + j // 4 + i // 4))[None].astype(np.float32)
+    below = np.eye(4) - 8 * np.eye(4, k=1) * [0, 0, 0, 1]
+    thin = ImageSequence(board, below, [0.0])
+    low = sequence_of(centre_crop.crop(bright[None, :4].astype(np.float32), (20, 24)), np.diag([2.0, 2.0, 8.0, 1.0]))
+
+    found, notes = prepared(thin, low, find_method(key).parameters().on(low.grid))
+
+    assert np.abs(found - bright[:4]).max() < 0.05
+    assert any("interpolated onto the grid of the result, averaged over its voxels." in note for note in notes)
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 2, 0)])
+def test_a_thick_slice_holds_the_mean_of_the_thin_ones_within_it_whichever_axis_they_lie_along(order, oblique_matrix):
+    voxels = np.random.default_rng(4).random((24, 20, 28)).astype(np.float32) + 1
+    in_mm = oblique_matrix.copy()
+    in_mm[:3, :3] /= np.linalg.norm(in_mm[:3, :3], axis=0)  # 1 mm, oblique
+    axes = np.eye(4)[:, [*(2 - np.array(order)[::-1]), 3]]  # the new axes (i, j, k) in terms of the old ones
+    prior = ImageSequence(np.ascontiguousarray(voxels.transpose(order))[None], in_mm @ axes, [0.0])
+    thick = np.diag([2.0, 2.0, 8.0, 1.0])
+    thick[2, 3] = 3.5
+    low = sequence_of(centre_crop.crop(voxels[None, :3], (10, 14)), in_mm @ thick)
+
+    found, _notes = prepared(prior, low, find_method("stenhance-sr").parameters().on(low.grid))
+
+    expected = voxels.reshape(3, 8, 20, 28).mean(axis=1)
+    assert np.abs(found / found.mean() - expected / expected.mean()).max() < 1e-4
+
+
+@pytest.mark.parametrize("spacing_mm", [(1.0, 1.0, 8.0), (1.0, 1.5, 8.0), (1.2, 1.1, 10.0)])
+def test_voxels_as_large_as_those_of_the_result_or_larger_are_only_interpolated(spacing_mm):
+    voxels = np.random.default_rng(5).random((4, 40, 40)).astype(np.float32) + 1
+    prior = ImageSequence(voxels[None], np.diag([*spacing_mm, 1.0]), [0.0])
+    low = sequence_of(voxels[None, :3, :18, :18], np.diag([2.0, 2.0, 8.0, 1.0]) + np.eye(4, k=3) * 0.4)
+    grid = find_method("stenhance-sr").parameters().on(low.grid)
+
+    found, notes = prepared(prior, low, grid)
+
+    to_prior = (np.linalg.inv(prior.ijk_to_ras) @ grid.ijk_to_ras)[2::-1]
+    expected = ndimage.affine_transform(
+        voxels, np.diag(np.diag(to_prior[:, 2::-1])), to_prior[:, 3], grid.shape, order=3, mode="nearest"
+    )
+    assert np.abs(found / found.mean() - expected / expected.mean()).max() < 1e-5
+    assert not any("averaged" in note for note in notes)
