@@ -27,6 +27,7 @@ _PANE_SIZES = {29: (560, 840), 27: (640, 400)}
 
 _TITLE_HEIGHT, _GAP = 36, 8  # pixels of a picture
 
+DIFFERENCE = "STEnhance.Difference"  # attribute of the sequence node of a difference: of what
 LIMIT_PERCENTILE = 99.5  # of the absolute differences: what is full blue or red
 
 _DIVERGING = "vtkMRMLColorTableNodeFileDivergingBlueRed.txt"
@@ -137,7 +138,7 @@ def open_difference(
             f"{names[0]!r} and {names[1]!r} have no moment in common; expected frames at the same times. "
             "Check the frame duration of both."
         )
-    attributes = {"STEnhance.Difference": " minus ".join(names)}
+    attributes = {DIFFERENCE: " minus ".join(names)}
     return Publication(beside_node, grid.at_times(times_ms), name or " − ".join(names), attributes, share_display=False)
 
 

@@ -16,6 +16,7 @@ from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.panels import score_nodes, words
 from STEnhanceLib.panels.companions import Companions
 from STEnhanceLib.panels.frame_label import FrameLabel
+from STEnhanceLib.panels.images_only import ImagesOnly
 from STEnhanceLib.panels.live_comparison import PANES, LiveComparison, Mode
 from STEnhanceLib.panels.measuring import Measuring
 from STEnhanceLib.panels.profile_line import ProfileLine
@@ -55,6 +56,7 @@ class ComparePanel:
         for selector in self._selectors:
             selector.addAttribute("vtkMRMLSequenceNode", "DataNodeClassName", "vtkMRMLScalarVolumeNode")
         widget.setMRMLScene(slicer.mrmlScene)
+        self._images_only = ImagesOnly(*self._selectors)
         for selector in self._selectors:
             selector.setCurrentNode(None)
         self.ui.profileWidget.setVisible(False)
@@ -101,6 +103,7 @@ class ComparePanel:
         """The module is reloaded or Slicer quits."""
         self.exit()
         self._time_label.stop()
+        self._images_only.stop()
 
     # What self tests and scripts use
 

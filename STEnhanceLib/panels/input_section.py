@@ -11,8 +11,8 @@ from slicer.i18n import tr as _
 
 from STEnhanceLib import scene
 from STEnhanceLib.errors import STEnhanceError
-from STEnhanceLib.methods.declaration import MAP_KEY
 from STEnhanceLib.panels import words
+from STEnhanceLib.panels.images_only import is_no_image
 from STEnhanceLib.panels.parameter_node import EnhanceParameterNode
 from STEnhanceLib.sequence import Grid
 
@@ -35,8 +35,8 @@ def forget_corrections_of_another_input(parameters: EnhanceParameterNode) -> Non
 
 
 def likely_input():
-    """The first volume sequence of the scene that is no map of a result, to save a click; None where there is none."""
-    sequences = (node for node in slicer.util.getNodesByClass("vtkMRMLSequenceNode") if not node.GetAttribute(MAP_KEY))
+    """The first sequence of images in the scene, to save a click; None where there is none."""
+    sequences = (node for node in slicer.util.getNodesByClass("vtkMRMLSequenceNode") if not is_no_image(node))
     return next((node for node in sequences if node.GetDataNodeClassName() == "vtkMRMLScalarVolumeNode"), None)
 
 

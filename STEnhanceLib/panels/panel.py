@@ -19,6 +19,7 @@ from STEnhanceLib.methods import Method, Need, Task, methods_for
 from STEnhanceLib.methods.run import NOT_FOR_CLINICAL_USE
 from STEnhanceLib.panels import packages, plan, session, words
 from STEnhanceLib.panels.compare_panel import ComparePanel
+from STEnhanceLib.panels.images_only import ImagesOnly
 from STEnhanceLib.panels.input_section import (
     forget_corrections_of_another_input,
     kspace_file_of,
@@ -89,6 +90,7 @@ class EnhancePanel(VTKObservationMixin):
         self._models = ModelCards(self.ui.modelsLabel, self.ui.modelCardBrowser)
         self.compare = ComparePanel(self.ui.comparePlace.layout())
         widget.setMRMLScene(slicer.mrmlScene)
+        self._images_only = ImagesOnly(self.ui.inputSelector, self.ui.priorSelector)
         self._connect()
         self._timer = qt.QTimer()
         self._timer.setInterval(POLL_MS)
@@ -122,6 +124,7 @@ class EnhancePanel(VTKObservationMixin):
         self.compare.cleanup()
         self.set_parameters(None)
         self.removeObservers()
+        self._images_only.stop()
         session.close_idle_worker()
 
     def exit(self) -> None:

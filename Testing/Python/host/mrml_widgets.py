@@ -42,6 +42,22 @@ class qMRMLWidget(qt.QWidget):
             self.mrmlSceneChanged.emit(scene)
 
 
+class _Filter:
+    """What panels use of a qMRMLSortFilterProxyModel."""
+
+    def __init__(self, changed):
+        self._hidden, self._changed = [], changed
+
+    @property
+    def hiddenNodeIDs(self) -> list[str]:
+        return self._hidden
+
+    @hiddenNodeIDs.setter
+    def hiddenNodeIDs(self, identifiers: list[str]) -> None:
+        self._hidden = list(identifiers)
+        self._changed()
+
+
 class qMRMLNodeComboBox(qt.QWidget):
     """Lists the nodes of the scene that pass its filters; grey until it has a scene."""
 
@@ -62,6 +78,7 @@ class qMRMLNodeComboBox(qt.QWidget):
         self.setSizePolicy(qt.QSizePolicy.Preferred, qt.QSizePolicy.Fixed)
         self._scene, self._requested_id, self._current_id = None, "", ""
         self._observations = _Observations(self)
+        self._filter = _Filter(self._refresh)
         self._attributes: dict[str, tuple] = {}
         self._labels: dict[str, str] = {}
         self._kept = {
@@ -118,7 +135,7 @@ class qMRMLNodeComboBox(qt.QWidget):
             self._observations.add(node, "ModifiedEvent", lambda *_: self._refresh())
 
     def _accepts(self, node) -> bool:
-        if node.GetHideFromEditors() and not self.showHidden:
+        if node.GetID() in self._filter.hiddenNodeIDs or (node.GetHideFromEditors() and not self.showHidden):
             return False
         if any(node.IsA(kind) for kind in self.hideChildNodeTypes) and self.showChildNodeTypes:
             return False
@@ -186,6 +203,9 @@ class qMRMLNodeComboBox(qt.QWidget):
     def addAttribute(self, kind: str, name: str, value: str | None = None) -> None:
         self._attributes[kind] = (name, value)  # one per type, as in qMRMLSortFilterProxyModel
         self._refresh()
+
+    def sortFilterProxyModel(self) -> _Filter:
+        return self._filter
 
     def setNodeTypeLabel(self, label: str, kind: str) -> None:
         self._labels[kind] = label
