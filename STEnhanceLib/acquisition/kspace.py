@@ -17,6 +17,8 @@ from STEnhanceLib.sequence import Grid
 
 FORMAT = "STEnhance k-space 1"
 HALF_A_CYCLE = 0.5  # where trajectories in cycles per pixel end
+COILS_AS_ONE = 0.2  # how far the root-sum-of-squares of coil maps may be from 1
+NEEDED = ("samples", "shape", "ijk_to_ras", "times_ms", "periodic")  # in every file
 ISMRMRD_SUFFIXES = (".h5", ".hdf5", ".mrd")
 SUFFIXES = (".npz", *ISMRMRD_SUFFIXES)
 
@@ -44,9 +46,10 @@ class KSpace:
             images come out brighter or darker. By default that of evenly turned spokes, see `radial.ramp_density`.
 
     Raises:
-        STEnhanceError: shapes that do not belong together, samples that are NaN or infinite, a frame in which nothing
-            was measured of a slice, a mask without the centre of k-space, samples where the mask says that there are
-            none, a trajectory in other units, a density that is not positive.
+        STEnhanceError: shapes that do not belong together, samples that are real, NaN or infinite, a frame in which
+            nothing was measured of a slice, coil sensitivities on another scale, noise that is negative or infinite, a
+            mask without the centre of k-space, samples where the mask says that there are none, a trajectory in other
+            units, a density that is not positive.
     """
 
     samples: np.ndarray
@@ -66,6 +69,7 @@ class KSpace:
                            ("trajectory", np.float32), ("density", np.float32)):  # fmt: skip
             self._adopt(name, kind)
         self._check_shapes()
+        self._check_scales()
         if self.density is not None:
             self._check_density()
         if self.mask is not None:
@@ -200,6 +204,9 @@ class KSpace:
             raise STEnhanceError(f"There is no k-space file {path}; expected an .npz or ISMRMRD file.") from None
         except (OSError, ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
             raise STEnhanceError(f"{path} is not a k-space file or is damaged ({error}); expected .npz.") from error
+        lacking = [name for name in NEEDED if name not in arrays]
+        if lacking:
+            raise STEnhanceError(f"{path} lacks {', '.join(lacking)}; expected {', '.join(NEEDED)}. Add what it lacks.")
         try:
             grid = Grid(tuple(arrays["shape"]), arrays["ijk_to_ras"], arrays["times_ms"], bool(arrays["periodic"]))
             mask, samples = arrays.get("mask"), arrays["samples"]
@@ -211,8 +218,11 @@ class KSpace:
             if coils is None:
                 return cls.without_coil_maps(samples, grid, mask, trajectory, **known)
             return cls(samples, coils, grid, mask, trajectory, **known)
-        except (KeyError, ValueError, TypeError, IndexError) as error:
-            raise STEnhanceError(f"{path} holds arrays that do not belong together ({error}).") from error
+        except (ValueError, TypeError, IndexError) as error:
+            raise STEnhanceError(
+                f"{path} holds an array of a wrong kind ({error}); expected those that STEnhance writes. Compare with "
+                "a file from `stenhance simulate --keep-kspace`."
+            ) from error
 
     def _adopt(self, name: str, kind: type) -> None:
         given = getattr(self, name)
@@ -220,6 +230,8 @@ class KSpace:
             return
         if np.iscomplexobj(given) and kind is not np.complex64:
             raise STEnhanceError(f"The {name} of k-space is complex; expected {np.dtype(kind)}.")
+        if name == "samples" and not np.iscomplexobj(given):
+            raise STEnhanceError("The samples of k-space are real numbers; expected complex ones, with their phase.")
         array = np.asarray(given, kind).view()
         array.setflags(write=False)
         if array.size == 0:
@@ -252,6 +264,21 @@ class KSpace:
                 f"The {what} of k-space have shape {array.shape}; expected {tuple(shape)} for {len(self.grid)} frames "
                 f"of {k} slices of {j}×{i} with {coils} coils. Check that all parts are of one scan."
             )
+
+    def _check_scales(self) -> None:
+        if self.noise_std < 0 or self.noise_std == float("inf"):
+            raise STEnhanceError(
+                f"The noise of k-space has a standard deviation of {self.noise_std:g}; expected 0 or more, or NaN "
+                "where it is unknown."
+            )
+        for index, coils in enumerate(self.coil_sensitivities):
+            together = np.linalg.norm(coils, axis=0)
+            usual = float(np.median(together[together > 0])) if together.any() else 0.0
+            if abs(usual - 1) > COILS_AS_ONE:
+                raise STEnhanceError(
+                    f"The coil sensitivities of slice {index + 1} have a root-sum-of-squares of {usual:.4g}; expected "
+                    "1 where there is signal. Divide them by it, or leave them out to have them estimated."
+                )
 
     def _check_density(self) -> None:
         if self.trajectory is None:
@@ -303,7 +330,8 @@ def _unpacked(lines: np.ndarray, mask: np.ndarray) -> np.ndarray:
             "scan."
         )
     slices, coils, columns = lines.shape[1:]
-    samples = np.zeros((len(mask), slices, coils, mask.shape[1], columns), np.complex64)
+    kind = np.complex64 if np.iscomplexobj(lines) else np.float32  # the latter is refused
+    samples = np.zeros((len(mask), slices, coils, mask.shape[1], columns), kind)
     np.moveaxis(samples, 3, 1)[mask] = lines
     return samples
 

@@ -99,6 +99,12 @@ def with_infinite_trajectory(kspace: KSpace) -> dict:
     return {"trajectory": trajectory}
 
 
+def dark_in_slice_2(kspace: KSpace) -> np.ndarray:
+    coils = kspace.coil_sensitivities.copy()
+    coils[1] = 0
+    return coils
+
+
 @pytest.mark.parametrize(
     ("key", "change", "needle"),
     [
@@ -134,6 +140,11 @@ def with_infinite_trajectory(kspace: KSpace) -> dict:
         ("r13", lambda k: {"density": np.full((9, 13, 64), np.nan)}, "density of k-space hold NaN"),
         ("r13", lambda k: {"density": np.linalg.norm(k.trajectory, axis=-1)}, "goes down to 0; expected areas above 0"),
         ("c4", lambda k: {"density": np.ones((9, 32, 32))}, "density came with Cartesian lines"),
+        ("c4", lambda k: {"samples": np.abs(k.samples)}, "samples of k-space are real numbers"),
+        ("r13", lambda k: {"noise_std": -k.noise_std}, "standard deviation of -.*; expected 0 or more"),
+        ("r13", lambda k: {"noise_std": float("inf")}, "standard deviation of inf"),
+        ("c4", lambda k: {"coil_sensitivities": 10 * k.coil_sensitivities}, "root-sum-of-squares of 10; expected 1"),
+        ("r13", lambda k: {"coil_sensitivities": dark_in_slice_2(k)}, "slice 2 have a root-sum-of-squares of 0"),
     ],
 )
 def test_parts_that_do_not_belong_together_are_refused(measured, key, change, needle):
@@ -157,6 +168,32 @@ def test_files_that_hold_no_k_space_are_refused(measured, tmp_path):
     for name in ("other.npz", "array.npy", "text.npz", "empty.npz", "short.npz", "damaged.npz"):
         with pytest.raises(STEnhanceError, match=name):
             KSpace.load(tmp_path / name)
+
+
+def test_coil_maps_that_are_0_outside_the_body_are_taken(measured):
+    coils = measured["c8"].coil_sensitivities.copy()
+    coils[..., :12] = 0
+    assert dataclasses.replace(measured["c8"], coil_sensitivities=coils).coils == 8
+
+
+@pytest.mark.parametrize(
+    ("change", "needle"),
+    [
+        (lambda arrays: arrays.pop("samples"), "lacks samples; expected samples, shape"),
+        (lambda arrays: (arrays.pop("shape"), arrays.pop("times_ms")), "lacks shape, times_ms"),
+        (lambda arrays: arrays.update(samples=np.abs(arrays["samples"])), "samples of k-space are real numbers"),
+        (lambda arrays: arrays.update(noise_std=np.array("loud")), "array of a wrong kind .*loud.*; expected"),
+    ],
+)
+def test_what_a_file_lacks_or_has_of_a_wrong_kind_is_named(measured, tmp_path, change, needle):
+    path = tmp_path / "measurement.npz"
+    measured["c8"].save(path)
+    with np.load(path) as file:
+        arrays = dict(file)
+    change(arrays)
+    np.savez(path, **arrays)
+    with pytest.raises(STEnhanceError, match=needle):
+        KSpace.load(path)
 
 
 def test_a_file_that_cannot_be_written_leaves_nothing_behind(measured, tmp_path):
