@@ -53,7 +53,7 @@ def _smooth(images: torch.Tensor) -> torch.Tensor:
 
 def _sensitivities(images: torch.Tensor) -> np.ndarray:
     """(C, J, I) images of all coils to their sensitivities, by power iteration in every voxel at once."""
-    images = images.numpy()
+    images = (images / images.abs().max().clamp_min(torch.finfo(torch.float32).tiny)).numpy()  # fourth powers follow
     coils, *shape = images.shape
     products = np.empty((*shape, coils, coils), np.complex64)
     for first in range(coils):

@@ -129,11 +129,11 @@ def held_to_samples(kspace: KSpace, operator: Operator, samples: torch.Tensor, i
     """
     from STEnhanceLib.acquisition.operators import conjugate_gradient
 
-    allowed = EXACT * float(samples.norm())
+    allowed = EXACT * _norm(samples)
     if not _noise(kspace, slices=1) <= allowed:  # also where it is NaN
         return images
     for _ in range(ROUNDS):
-        if float((operator.forward(images) - samples).norm()) <= allowed:
+        if _norm(operator.forward(images) - samples) <= allowed:
             break
         images = conjugate_gradient(operator, samples, images, WEAK, iterations=STEPS_PER_ROUND)
     return images
@@ -216,8 +216,13 @@ def _reconstructed(
             # The mean magnitude of the noise of a fully sampled image, or where it is not known a guess.
             dark = 2**0.5 * noise_std if noise_std > 0 else DARK * float(np.percentile(np.abs(value), 99.9))
             unsupported = fraction(invented.cpu().numpy(), value, dark)
-        norms = tuple(float(part.norm()) ** 2 for part in (misfit, samples, invented, images))
+        norms = tuple(_norm(part) ** 2 for part in (misfit, samples, invented, images))
         return _Slice(images.abs().cpu().numpy(), unsupported, norms)
+
+
+def _norm(values: torch.Tensor) -> float:
+    """In double precision, as the squares of what scanners count may exceed the range of single numbers."""
+    return float(values.abs().double().norm())
 
 
 def _noise(kspace: KSpace, slices: int) -> float:

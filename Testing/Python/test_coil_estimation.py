@@ -155,6 +155,12 @@ def test_without_torch_one_sentence_says_what_estimating_needs(measured, tmp_pat
     assert "no coil maps" in done.stdout and "needs torch" in done.stdout
 
 
+def test_the_unit_of_the_samples_does_not_change_the_maps(measured, estimated):
+    true = measured.kspace
+    loud = KSpace.without_coil_maps(np.float32(1e12) * true.samples, true.grid, true.mask, true.trajectory)
+    np.testing.assert_allclose(loud.coil_sensitivities, estimated.coil_sensitivities, atol=1e-3)
+
+
 def test_one_coil_needs_no_map(measured):
     true = measured.kspace
     one = dataclasses.replace(

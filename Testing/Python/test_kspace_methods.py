@@ -115,6 +115,14 @@ def test_iteration_fits_the_measurement_up_to_its_noise_and_says_so(measured, by
     assert 0.5 * noise < float(found[1]) < 1.5 * noise
 
 
+def test_what_is_said_of_the_misfit_does_not_depend_on_the_unit_of_the_samples(measured, by_iteration):
+    method, kspace = find_method("temporal-tv"), measured.kspace
+    unit = 1e16  # squares of such numbers are beyond single precision
+    loud = dataclasses.replace(kspace, samples=np.float32(unit) * kspace.samples, noise_std=unit * kspace.noise_std)
+    result = run.enhance_all(method, measured.sequence, method.parameters(), kspace=loud)
+    assert result.notes[-1] == by_iteration["temporal-tv"].notes[-1]
+
+
 @pytest.mark.parametrize("key", ITERATIVE)
 def test_iteration_says_that_support_was_not_computed(measured, key):
     method = find_method(key)
