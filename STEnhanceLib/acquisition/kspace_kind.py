@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 
 from STEnhanceLib.acquisition.kspace import ISMRMRD_SUFFIXES
+from STEnhanceLib.errors import STEnhanceError
 
 CARTESIAN, RADIAL, UNKNOWN = "Cartesian", "radial", ""
 
@@ -15,6 +16,18 @@ CARTESIAN, RADIAL, UNKNOWN = "Cartesian", "radial", ""
 def kspace_kind(path: Path) -> str:
     """`CARTESIAN` or `RADIAL`; `UNKNOWN` where there is no such file, it is damaged, or its package is missing."""
     return _kind(path, path.stat().st_mtime_ns) if path.is_file() else UNKNOWN
+
+
+def refuse_radial(method_key: str) -> None:
+    """The sentence for a method that completes Cartesian lines and was given spokes.
+
+    Raises:
+        STEnhanceError: always.
+    """
+    raise STEnhanceError(
+        f"The k-space is radial; expected Cartesian lines for {method_key}, so pick another method, such as "
+        "temporal-tv."
+    )
 
 
 @functools.lru_cache(maxsize=8)

@@ -166,7 +166,9 @@ class Method:
         return tuple(name for name in self.requires if importlib.util.find_spec(name) is None)
 
 
-def parameter(default, help: str, *, minimum=None, maximum=None, choices=None, unit: str = "", label: str = ""):
+def parameter(
+    default, help: str, *, minimum=None, maximum=None, choices=None, unit: str = "", label: str = "", preview=None
+):
     """A dataclass field that panel and command line can show.
 
     Args:
@@ -176,8 +178,10 @@ def parameter(default, help: str, *, minimum=None, maximum=None, choices=None, u
         choices: allowed values, for a drop-down.
         unit: shown behind the number.
         label: in the panel, where the name of the field would not do.
+        preview: what a preview takes instead, where it could not wait for what the user chose; None to take that.
     """
-    metadata = {"help": help, "minimum": minimum, "maximum": maximum, "choices": choices, "unit": unit, "label": label}
+    limits = {"minimum": minimum, "maximum": maximum, "choices": choices}
+    metadata = {"help": help, **limits, "unit": unit, "label": label, "preview": preview}
     return dataclasses.field(default=default, metadata=metadata)
 
 

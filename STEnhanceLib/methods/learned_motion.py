@@ -38,6 +38,7 @@ class LearnedMotionParameters(OutputTimes):
         minimum=0.0,
         unit="min",
         label="Adapt to this patient",
+        preview=0.0,
     )
     refine: bool = parameter(
         False,

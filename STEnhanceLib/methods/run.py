@@ -11,7 +11,7 @@ import numpy as np
 
 import STEnhanceLib
 from STEnhanceLib.errors import STEnhanceError
-from STEnhanceLib.methods.declaration import EnhancedFrame, Enhancement, Method, Need
+from STEnhanceLib.methods.declaration import UNSUPPORTED, EnhancedFrame, Enhancement, Method, Need
 from STEnhanceLib.models import find_model
 from STEnhanceLib.sequence import Grid, ImageSequence
 
@@ -108,9 +108,14 @@ def unsupported_per_frame(result: ImageSequence) -> np.ndarray | None:
 
 
 def expected_result(method: Method, grid: Grid, parameters: Any, has_kspace: bool = False) -> Grid:
-    """Where and when the result would lie, found without any voxels and in milliseconds.
+    """Where and when the result would lie; see `expected`."""
+    return expected(method, grid, parameters, has_kspace).grid
 
-    A method that works on k-space keeps the grid.
+
+def expected(method: Method, grid: Grid, parameters: Any, has_kspace: bool = False) -> Enhancement:
+    """What a method would announce, found without any voxels and in milliseconds; only without the frames.
+
+    A method that works on k-space keeps the grid, and has a map where its parameter `support` asks for one.
 
     Args:
         has_kspace: the method will be given k-space if it takes it.
@@ -119,13 +124,14 @@ def expected_result(method: Method, grid: Grid, parameters: Any, has_kspace: boo
         STEnhanceError: the method refuses such a sequence, or a model of its is not there.
     """
     if Need.KSPACE in (method.takes if has_kspace else method.needs):
-        return grid
+        maps = (UNSUPPORTED,) if getattr(parameters, "support", False) else ()
+        return Enhancement(grid, iter(()), maps=maps)
     blank = np.broadcast_to(np.float32(0), (len(grid), *grid.shape))
     sequence = ImageSequence(blank, grid.ijk_to_ras, grid.times_ms, grid.periodic)
     started = method.enhance(sequence, parameters, **{need.value: None for need in method.takes})
     for name in started.models:
         find_model(name)
-    return started.grid
+    return started
 
 
 def enhance_all(

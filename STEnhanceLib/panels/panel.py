@@ -321,16 +321,17 @@ class EnhancePanel(VTKObservationMixin):
 
     def _update_plan(self) -> None:
         """Say what Apply would make, or why it cannot."""
-        problem, result = None, None
+        problem, planned = None, None
         try:
-            result = plan.planned(self._parameters, self.method, self._form.settings(), self._source)
+            planned = plan.planned(self._parameters, self.method, self._form.settings(), self._source)
         except STEnhanceError as error:
             problem = str(error)
-        self.ui.memoryLabel.text = words.memory(self._source, result, free_memory()) if result else "–"
+        self.ui.memoryLabel.text = words.memory(self._source, planned, free_memory()) if planned else "–"
         self.ui.applyButton.enabled = problem is None
         self.ui.previewButton.enabled = problem is None
         self.ui.applyButton.toolTip = problem or _("Enhance all frames; the result appears beside the input.")
         keeps_measured = self._form.settings().get("keep_measured", True)
+        result = planned.grid if planned else None
         said = self._time_axis.show(self._source, result, problem, keeps_measured)
         self._say("" if said else problem or "")
 

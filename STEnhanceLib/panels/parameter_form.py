@@ -37,7 +37,7 @@ class ParameterForm:
             made = _field_for(field, types[field.name], self._on_change)
             made.write(settings.get(field.name, field.default))
             made.widget.toolTip = field.metadata["help"]
-            label = qt.QLabel(_label_of(field) + ":")
+            label = qt.QLabel(label_of(field) + ":")
             label.toolTip = field.metadata["help"]
             self._layout.addRow(label, made.widget)
             self._fields[field.name] = made
@@ -115,7 +115,8 @@ def _text(limits: Mapping[str, Any], unset: str | None, on_change) -> _Field:
     )
 
 
-def _label_of(field: dataclasses.Field) -> str:
+def label_of(field: dataclasses.Field) -> str:
+    """What the panel calls a parameter."""
     plain = field.name.removesuffix("_ms").removesuffix("_mm").replace("_", " ").capitalize()
     return _(field.metadata["label"] or plain)
 

@@ -9,9 +9,10 @@ from typing import Any
 from slicer.i18n import tr as _
 
 from STEnhanceLib import scene
+from STEnhanceLib.acquisition import kspace_kind
 from STEnhanceLib.errors import STEnhanceError
-from STEnhanceLib.methods import Method, Need, parse_parameters
-from STEnhanceLib.methods.run import expected_result
+from STEnhanceLib.methods import Enhancement, Method, Need, parse_parameters
+from STEnhanceLib.methods.run import expected
 from STEnhanceLib.panels.input_section import corrections
 from STEnhanceLib.panels.parameter_node import EnhanceParameterNode
 from STEnhanceLib.sequence import Grid
@@ -47,8 +48,10 @@ def kspace_path(parameters: EnhanceParameterNode, method: Method) -> Path | None
     return path
 
 
-def planned(parameters: EnhanceParameterNode, method: Method, settings: Mapping[str, Any], source: Grid | None) -> Grid:
-    """Where and when the result would lie.
+def planned(
+    parameters: EnhanceParameterNode, method: Method, settings: Mapping[str, Any], source: Grid | None
+) -> Enhancement:
+    """What a run would announce: where and when the result lies, and its maps.
 
     Args:
         parameters: what the user chose.
@@ -64,5 +67,7 @@ def planned(parameters: EnhanceParameterNode, method: Method, settings: Mapping[
             raise STEnhanceError(_("Select the images of the k-space file as the input sequence, or load its images."))
         raise STEnhanceError(_("Select an input sequence first."))
     method_parameters = parse_parameters(method, settings)
-    has_kspace = kspace_path(parameters, method) is not None
-    return expected_result(method, source, method_parameters, has_kspace)
+    path = kspace_path(parameters, method)
+    if path is not None and method.cartesian_only and kspace_kind.kspace_kind(path) == kspace_kind.RADIAL:
+        kspace_kind.refuse_radial(method.key)
+    return expected(method, source, method_parameters, path is not None)

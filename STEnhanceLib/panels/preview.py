@@ -15,6 +15,7 @@ from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.jobs import Failed, FrameReady, Job, Planned, Worker, Working
 from STEnhanceLib.methods import Method, Task, parse_parameters
 from STEnhanceLib.panels.frame_label import shown_frame
+from STEnhanceLib.panels.parameter_form import label_of
 from STEnhanceLib.sequence import Grid, ImageSequence
 
 IN_PLANE = 0.9  # cosine between the normal of a view and that of the stack
@@ -27,6 +28,7 @@ class Preview:
         done: the frame is shown, or there will be none.
         error: why there will be none; None otherwise.
         stage: what is computed, where the method tells; empty otherwise.
+        left_out: labels of the parameters that were not as the user chose, because a preview cannot wait for them.
         slice_number: of the only slice that is enhanced, from 1; None where all are.
         volume: the `vtkMRMLScalarVolumeNode` that shows it; None before.
     """
@@ -52,6 +54,7 @@ class Preview:
         """
         self.done, self.error, self.volume = False, None, None
         self.stage, self.slice_number = "", None
+        settings, self.left_out = _without_waiting(method, settings)
         sequence_node, self._browser = scene.find_sequence(input_node)
         self._input_volume = self._browser.GetProxyNode(sequence_node) if self._browser is not None else None
         sequence = scene.read_sequence(sequence_node, **overrides)
@@ -131,6 +134,18 @@ class Preview:
                 self._foregrounds.append(before)
                 composite.SetForegroundVolumeID(self.volume.GetID())
                 composite.SetForegroundOpacity(1.0)
+
+
+def _without_waiting(method: Method, settings: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The settings of a preview, and the labels of what differs from those of the user."""
+    chosen = parse_parameters(method, settings)
+    instead = {
+        field.name: field
+        for field in dataclasses.fields(chosen)
+        if field.metadata["preview"] not in (None, getattr(chosen, field.name))
+    }
+    quick = {name: field.metadata["preview"] for name, field in instead.items()}
+    return {**settings, **quick}, tuple(map(label_of, instead.values()))
 
 
 def _shown_slice(volume, grid: Grid) -> int:

@@ -7,7 +7,7 @@ import math
 
 from slicer.i18n import tr as _
 
-from STEnhanceLib.methods import Method
+from STEnhanceLib.methods import Enhancement, Method
 from STEnhanceLib.sequence import Grid
 
 MEASURED_COLOUR, GENERATED_COLOUR = "#5f7f8e", "#d35400"  # to be read on light and on dark panels
@@ -55,11 +55,13 @@ def packages(missing: tuple[str, ...]) -> str:
     return bad(_("Some methods need {packages}.").format(packages=", ".join(missing)))
 
 
-def memory(source: Grid, result: Grid, free_bytes: int | None) -> str:
+def memory(source: Grid, planned: Enhancement, free_bytes: int | None) -> str:
     """What the result will be, how much memory it takes, and whether that fits."""
-    k, j, i = result.shape
-    size = _("{frames} frames of {i} × {j} × {k}").format(frames=len(result), i=i, j=j, k=k)
-    needed = needed_bytes(source, result)
+    k, j, i = planned.grid.shape
+    size = _("{frames} frames of {i} × {j} × {k}").format(frames=len(planned.grid), i=i, j=j, k=k)
+    if planned.maps:
+        size += " " + _("with maps: {titles}").format(titles=", ".join(_(each.title) for each in planned.maps))
+    needed = needed_bytes(source, planned)
     text = _("{size}; about {needed} needed").format(size=size, needed=_bytes(needed))
     if free_bytes is None:
         return text
@@ -71,9 +73,11 @@ def memory(source: Grid, result: Grid, free_bytes: int | None) -> str:
     )
 
 
-def needed_bytes(source: Grid, result: Grid) -> int:
-    """Input and result as float32, each in the scene and once more in the files between the processes."""
-    return 2 * 4 * sum(len(part) * math.prod(part.shape) for part in (source, result))
+def needed_bytes(source: Grid, planned: Enhancement) -> int:
+    """Input, result and its maps as float32, each in the scene and once more in the files between the processes."""
+    result = planned.grid
+    shapes = [result.shape, *(side_map.shape(result) for side_map in planned.maps)]
+    return 2 * 4 * (len(source) * math.prod(source.shape) + len(result) * sum(map(math.prod, shapes)))
 
 
 def progress(run, seconds_left: float) -> str:
@@ -95,9 +99,13 @@ def preview(shown) -> str:
         return shown.error
     if not shown.done:
         return _("Computing the preview…") + (f" {shown.stage[0].upper()}{shown.stage[1:]}" if shown.stage else "")
-    if shown.slice_number is None:
-        return _("Preview of one frame, over the input.")
-    return _("Preview of slice {number} in one frame, over the input.").format(number=shown.slice_number)
+    text = _("Preview of one frame, over the input.")
+    if shown.slice_number is not None:
+        text = _("Preview of slice {number} in one frame, over the input.").format(number=shown.slice_number)
+    if shown.left_out:
+        names = ", ".join(f"“{label}”" for label in shown.left_out)
+        text += " " + _("Without {names}, which only a run over all frames does.").format(names=names)
+    return text
 
 
 def outcome(run) -> str:

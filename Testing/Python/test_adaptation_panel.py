@@ -31,6 +31,26 @@ def panel(untrained, host, monkeypatch):
         yield panel
 
 
+def test_a_preview_does_not_adapt_and_says_so(host, panel):
+    field = panel._form._fields["adapt_minutes"]
+    field.write(30)
+    said = set()
+    panel.ui.previewButton.click()
+
+    def ended() -> bool:
+        said.add(panel.ui.statusLabel.text)
+        return panel.preview.done
+
+    host.wait_until(ended, timeout_s=60)
+    assert panel.preview.error is None and not any("Adapting" in text for text in said)
+    assert "over the input. Without “Adapt to this patient”, which only a run" in panel.ui.statusLabel.text
+    assert field.read() == 30 and panel._form.settings()["adapt_minutes"] == 30, "the run will"
+    field.write(0)
+    panel.ui.previewButton.click()
+    host.wait_until(lambda: panel.preview.done, timeout_s=60)
+    assert panel.ui.statusLabel.text == "Preview of one frame, over the input."
+
+
 def test_minutes_of_adapting_can_be_watched_and_cancelled(host, panel):
     import slicer
 

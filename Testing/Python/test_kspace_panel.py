@@ -14,6 +14,7 @@ from untrained import UNTRAINED, random_network
 from STEnhanceLib import models
 from STEnhanceLib.acquisition.kspace import KSpace
 from STEnhanceLib.acquisition.simulate import simulate
+from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.jobs import Worker
 from STEnhanceLib.methods import Need, Task, all_methods, find_method, methods_for, run
 from STEnhanceLib.phantom import Thorax
@@ -99,6 +100,33 @@ def test_an_explicit_choice_stays_whatever_the_input(host, panel, kspace_path, m
     assert not panel.ui.applyButton.enabled and "choose its k-space file" in panel.ui.statusLabel.text
     panel.parameters.inputNode = scene.add_sequence(dataclasses.replace(measured.sequence, name="another"))
     assert panel.method.key == "temporal-tv"
+
+
+def test_a_method_for_lines_refuses_spokes_that_are_chosen_afterwards_at_once(panel, measured, kspace_path, tmp_path):
+    spokes = simulate(measured.sequence.part([0, 1], slice(0, 1)), "r13")
+    spokes.kspace.save(tmp_path / "spokes.npz")
+    panel.ui.kspaceSelector.currentPath = str(kspace_path)
+    panel.choose("k-space-cnn")
+    assert panel.ui.applyButton.enabled, panel.ui.statusLabel.text
+    panel.ui.kspaceSelector.currentPath = str(tmp_path / "spokes.npz")
+    method = panel.method
+    assert method.key == "k-space-cnn", "the choice stays"
+    assert not panel.ui.applyButton.enabled and not panel.ui.previewButton.enabled
+    with pytest.raises(STEnhanceError) as late:
+        run.enhance(method, spokes.sequence, method.parameters(), kspace=spokes.kspace)
+    assert panel.ui.statusLabel.text == str(late.value)
+    panel.ui.kspaceSelector.currentPath = str(kspace_path)
+    assert panel.ui.applyButton.enabled, panel.ui.statusLabel.text
+
+
+def test_the_memory_line_counts_the_map_of_what_is_not_supported(panel, kspace_path):
+    panel.ui.kspaceSelector.currentPath = str(kspace_path)
+    panel.choose("temporal-tv")
+    one = 2 * 4 * 12 * 3 * 64 * 64  # twice 12 frames of 3 slices as float32
+    assert f"about {2 * one / 1e6:.0f} MB needed" in panel.ui.memoryLabel.text
+    panel._form._fields["support"].write(True)
+    assert f"about {3 * one / 1e6:.0f} MB needed" in panel.ui.memoryLabel.text
+    assert "with maps: not supported by the measurement" in panel.ui.memoryLabel.text
 
 
 def test_a_model_of_your_own_is_taken_by_the_form_that_suits_it(panel, kspace_path, tmp_path, monkeypatch):

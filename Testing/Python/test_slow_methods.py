@@ -107,6 +107,30 @@ def test_maps_that_come_with_a_result_are_named_at_its_end(host, panel):
     assert "Beside it lie" not in panel.ui.statusLabel.text and "Done: 12 frames" in panel.ui.statusLabel.text
 
 
+def test_the_memory_line_counts_maps_and_is_what_the_run_then_takes(host, panel):
+    from slicer.util import arrayFromVolume
+
+    from STEnhanceLib.panels import plan, words
+
+    panel.choose("test-diffusion")
+    panel._form._fields["steps"].write(1)
+    assert f"12 frames of 8 × 8 × 1 with maps: {SPREAD.title}; about" in panel.ui.memoryLabel.text
+    source = panel._source
+    told = words.needed_bytes(source, plan.planned(panel.parameters, panel.method, panel._form.settings(), source))
+    panel.ui.applyButton.click()
+    host.wait_until(lambda: not panel.running)
+    sequences = [panel.run.input, panel.run.result, *panel.run.publication.maps]
+    frames = [node.GetNthDataNode(n) for node in sequences for n in range(node.GetNumberOfDataNodes())]
+    assert told == 2 * sum(arrayFromVolume(frame).nbytes for frame in frames)
+
+
+def test_a_map_of_displacements_takes_three_numbers_per_voxel(panel):
+    from STEnhanceLib.panels import plan, words
+
+    planned = plan.planned(panel.parameters, all_methods()["motion"], {"motion_field": True}, panel._source)
+    assert words.needed_bytes(panel._source, planned) == 2 * 4 * 64 * (6 + 12 + 3 * 12)
+
+
 def test_a_map_that_is_left_alone_is_not_suggested_as_an_input(host, panel):
     import slicer
 
