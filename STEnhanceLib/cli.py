@@ -179,6 +179,8 @@ def _simulate(options: argparse.Namespace) -> None:
 
     _refuse_overwriting([options.input], [options.output, options.keep_kspace])
     files.refuse_unwritable(options.output)
+    if options.keep_kspace:
+        files.refuse_unwritable(options.keep_kspace, ".npz")
     simulation = simulate(_read(options.input, options), options.acquisition, seed=options.seed)
     if options.keep_kspace and simulation.kspace is None:
         raise STEnhanceError(
@@ -197,7 +199,7 @@ def _enhance(options: argparse.Namespace) -> None:
     import numpy as np
 
     from STEnhanceLib import files
-    from STEnhanceLib.evaluation import removed
+    from STEnhanceLib.evaluation import metrics, removed
     from STEnhanceLib.kept_maps import KeptMaps
     from STEnhanceLib.methods import find_method, parse_parameters
     from STEnhanceLib.methods.declaration import UNSUPPORTED
@@ -205,7 +207,7 @@ def _enhance(options: argparse.Namespace) -> None:
     from STEnhanceLib.sequence import ImageSequence
 
     given_files = [options.input, options.reference, options.prior, options.kspace]
-    _refuse_overwriting(given_files, [options.output, options.removed])
+    _refuse_overwriting(given_files, [options.output, options.removed, options.report])
     _refuse_unwritable(options)
     device.choose(options.device)
     method = find_method(options.method)
@@ -214,9 +216,13 @@ def _enhance(options: argparse.Namespace) -> None:
     sequence = _read(options.input, options, kspace)
     reference = _read(options.reference) if options.reference else None
     inputs = {"prior": _read(options.prior) if options.prior else None, "kspace": kspace}
-    if options.removed:
+    measured_on_page = options.report and reference is not None
+    if options.removed or measured_on_page:
         planned = expected_result(method, sequence.grid, parameters, has_kspace=kspace is not None)
-        removed.check_grid(sequence.grid, planned)
+        if options.removed:
+            removed.check_grid(sequence.grid, planned)
+        if measured_on_page:
+            metrics.check_same_grid(planned, reference.grid)
     fractions, maps = [], KeptMaps(options.output)
 
     def plan(enhancement) -> None:
@@ -251,14 +257,14 @@ def _enhance(options: argparse.Namespace) -> None:
 def _refuse_unwritable(options: argparse.Namespace) -> None:
     """Stop before anything is computed for what could not be written."""
     from STEnhanceLib import files, headless
-    from STEnhanceLib.evaluation.report import refuse_foreign_page
+    from STEnhanceLib.evaluation import report
 
     is_scene = options.output.suffix == ".mrb"
-    files.refuse_unwritable(options.output, scene=is_scene)
+    files.refuse_unwritable(options.output, ".mrb" if is_scene else None)
     if options.removed:
         files.refuse_unwritable(options.removed)
     if options.report:
-        refuse_foreign_page(options.report)
+        report.refuse_unwritable(options.report)
     if is_scene:
         headless.mrml_libraries()
 
@@ -306,12 +312,15 @@ def _report(folder: Path, before, after, reference, beside=None) -> None:
 
 
 def _benchmark(options: argparse.Namespace) -> None:
+    from STEnhanceLib import files
     from STEnhanceLib.evaluation import benchmark, drift, streaming
     from STEnhanceLib.evaluation.contestants import split_words
 
     _refuse_overwriting(list(options.data.glob("*")) if options.data else [], [options.json])
     if options.stream and options.curves:
         raise STEnhanceError("--stream scores nothing, so --curves has nothing to draw; leave one of them out.")
+    if options.json:
+        files.refuse_unwritable(options.json, "")
     if options.curves:
         options.curves.mkdir(parents=True, exist_ok=True)  # rather refused now than after hours
     asked = {

@@ -76,7 +76,7 @@ def score(
     Raises:
         STEnhanceError: the two differ in matrix, geometry (1e-3 mm) or times (1e-3 ms), or the reference is empty.
     """
-    _check_same_grid(result.grid, reference.grid)
+    check_same_grid(result.grid, reference.grid)
     indices = np.arange(len(reference)) if frames is None else np.asarray(frames, dtype=int)
     reference_voxels, result_voxels = reference.magnitude(), result.magnitude()
     scale = intensity_scale(reference) if scale is None else scale
@@ -169,7 +169,8 @@ def _stack(rows: list[tuple[float, float, float, float]]) -> FrameScores:
     return FrameScores(*np.array(rows, dtype=np.float64).T)
 
 
-def _check_same_grid(result: Grid, reference: Grid) -> None:
+def check_same_grid(result: Grid, reference: Grid) -> None:
+    """Refuse a result that cannot be measured against the reference, as `score` does."""
     if result.shape != reference.shape or len(result) != len(reference):
         raise STEnhanceError(
             f"The result has {_size(result)}, the reference {_size(reference)}; expected the same. Enhance to the "

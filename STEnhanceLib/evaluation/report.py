@@ -41,7 +41,7 @@ def write_report(
         STEnhanceError: nothing to compare, sequences that do not lie on one another, the folder cannot be written, or
             it holds an `index.html` that is no report.
     """
-    refuse_foreign_page(folder)
+    refuse_unwritable(folder)
     if not comparisons:
         raise STEnhanceError("A report of nothing was asked for; expected at least one comparison.")
     budget = PICTURE_BYTES // len(comparisons)
@@ -66,13 +66,16 @@ def write_report(
     return _write_whole(Path(folder) / "index.html", page)
 
 
-def refuse_foreign_page(folder: Path) -> None:
-    """Keep a page that somebody else wrote from being replaced.
+def refuse_unwritable(folder: Path) -> None:
+    """Stop before anything is computed for a page that could not be written, and keep one that somebody else wrote.
 
     Raises:
-        STEnhanceError: the folder holds an `index.html` that `write_report` did not write.
+        STEnhanceError: the folder is a file, or holds an `index.html` that `write_report` did not write.
     """
     page = Path(folder) / "index.html"
+    there = next(place for place in (page.parent, *page.parent.resolve().parents) if place.exists())
+    if not there.is_dir():
+        raise STEnhanceError(f"The report cannot be written to {page}, since {there} is a file. Choose another folder.")
     try:
         with page.open(encoding="utf-8", errors="replace") as file:
             is_ours = f'<meta name="generator" content="{_GENERATOR} ' in file.read(_HEAD_LENGTH)

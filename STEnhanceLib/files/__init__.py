@@ -86,15 +86,23 @@ def write_together(contents: Mapping[Path, ImageSequence | Displacements]) -> No
             unfinished.close()  # now, so that what fails here is told, too
 
 
-def refuse_unwritable(path: Path, scene: bool = False) -> None:
-    """Stop before anything is computed for a file that `write` could not write, or `scene.save_scene`.
+def refuse_unwritable(path: Path, ending: str | None = None) -> None:
+    """Stop before anything is computed for a file that could not be written.
+
+    Args:
+        path: of the file.
+        ending: of its name, where it is no 4D file: .mrb, .npz; empty for any.
 
     Raises:
-        STEnhanceError: unknown format, or no such folder.
+        STEnhanceError: unknown format, another ending, a folder of that name, or no folder to put it in.
     """
     with _told(path):
-        if not scene:
+        if ending is None:
             _format_of(path)
+        elif not path.name.lower().endswith(ending):
+            raise STEnhanceError(f"its name ends in {path.suffix or 'nothing'}; expected {ending}. Rename it.")
+        if path.expanduser().is_dir():
+            raise STEnhanceError("it is a folder; expected the name of a file. Choose another one.")
         if not path.expanduser().parent.is_dir():
             raise STEnhanceError(f"there is no folder {path.parent}; expected one. Make it first.")
 

@@ -9,6 +9,7 @@ import pytest
 
 from STEnhanceLib import cli, files
 from STEnhanceLib.acquisition import simulate
+from STEnhanceLib.evaluation import benchmark
 from STEnhanceLib.methods import run
 from STEnhanceLib.sequence import ImageSequence
 
@@ -53,6 +54,27 @@ def test_names_and_folders_of_results(cine, tmp_path, capsys, names, needle):
 
 
 @pytest.mark.usefixtures("nothing_is_computed")
+@pytest.mark.parametrize("report", ["cine.seq.nrrd", "cine.seq.nrrd/report", "out.seq.nrrd"])
+def test_a_report_where_a_file_is_or_will_be(cine, tmp_path, capsys, report):
+    arguments = ["enhance", cine, tmp_path / "out.seq.nrrd", "--method", "zero-fill", "--report", tmp_path / report]
+
+    assert cli.main([*map(str, arguments)]) == 1
+
+    said = capsys.readouterr().err
+    assert report.split("/")[0] in said and len(said.strip().splitlines()) == 1
+
+
+@pytest.mark.usefixtures("nothing_is_computed")
+def test_a_report_with_a_reference_on_another_grid(cine, tmp_path, capsys):
+    arguments = ["enhance", cine, tmp_path / "out.seq.nrrd", "--method", "zero-fill", "--reference", cine]
+
+    assert cli.main([*map(str, arguments), "--report", str(tmp_path / "report")]) == 1
+
+    said = capsys.readouterr().err
+    assert "16×16×1" in said and "the reference 3 frames of 8×8×1" in said and len(said.strip().splitlines()) == 1
+
+
+@pytest.mark.usefixtures("nothing_is_computed")
 def test_a_scene_that_cannot_be_made_here(cine, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "slicer", None)
 
@@ -65,5 +87,28 @@ def test_a_scene_that_cannot_be_made_here(cine, tmp_path, capsys, monkeypatch):
 @pytest.mark.parametrize("out", ["out.mrb", "absent/out.seq.nrrd"])
 def test_names_and_folders_of_simulations(cine, tmp_path, capsys, out):
     assert cli.main(["simulate", str(cine), str(tmp_path / out), "--acquisition", "s2"]) == 1
+
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+@pytest.mark.usefixtures("nothing_is_computed")
+@pytest.mark.parametrize(
+    ("kept", "needle"), [("lines.h5", "expected .npz"), ("absent/lines.npz", "no folder"), (".", "expected .npz")]
+)
+def test_names_and_folders_of_simulated_k_space(cine, tmp_path, capsys, kept, needle):
+    arguments = ["simulate", cine, tmp_path / "out.seq.nrrd", "--acquisition", "c4", "--keep-kspace", tmp_path / kept]
+
+    assert cli.main([*map(str, arguments)]) == 1
+
+    said = capsys.readouterr().err
+    assert needle in said and len(said.strip().splitlines()) == 1
+
+
+@pytest.mark.usefixtures("nothing_is_computed")
+@pytest.mark.parametrize("records", ["absent/records.json", "."])
+def test_records_of_a_benchmark(cine, tmp_path, capsys, monkeypatch, records):
+    monkeypatch.setattr(benchmark, "run", lambda **_: pytest.fail("it was computed"))
+
+    assert cli.main(["benchmark", "s2", "--data", str(tmp_path), "--json", str(tmp_path / records)]) == 1
 
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
