@@ -21,7 +21,7 @@ from typing import NamedTuple
 import torch
 from torch.nn import functional
 
-from STEnhanceLib.motion.fields import exponential, linearly_sampled, resized
+from STEnhanceLib.motion.fields import exponential, lengths, linearly_sampled, resized
 
 NORMALISED_OVER = (4, 5)  # twice the mean over 5 blocks of 4 voxels, as a Gaussian of 8 voxels
 CONTRAST_FLOOR = 0.1  # of the intensity scale: below, structure counts as noise
@@ -142,7 +142,7 @@ def _step(velocity, images, trust, stiffness, *, spacing, control) -> torch.Tens
     right = -(slope + stiffness * _roughness(velocity, control_spacing))
     step = _conjugate_gradients(system, right, hessian[:, own] + stiffness * stiff + 1e-12)
     longest = min(control_spacing[1:])
-    return step * (longest / step.norm(dim=1, keepdim=True).clamp(min=longest))
+    return step * (longest / lengths(step).clamp(min=longest))
 
 
 def _slope(images: torch.Tensor, axis: int, spacing_mm: float) -> torch.Tensor:

@@ -37,7 +37,8 @@ def sampled(splines: torch.Tensor, displacement: torch.Tensor, spacing_mm: tuple
     pairs = [_taps(displacement, axis, spacing_mm) for axis in range(displacement.shape[1])]
     total = None
     for choice in itertools.product((0, 1), repeat=len(pairs)):
-        where = torch.stack([pairs[axis][0][side] for axis, side in reversed(list(enumerate(choice)))], dim=-1)
+        where = torch.stack([pairs[axis][0][side] for axis, side in reversed(list(enumerate(choice)))], dim=1)
+        where = where.movedim(1, -1)
         weight = functools.reduce(torch.mul, [pairs[axis][1][side] for axis, side in enumerate(choice)])
         part = functional.grid_sample(splines, where, padding_mode="reflection", align_corners=True) * weight[:, None]
         total = part if total is None else total.add_(part)

@@ -92,7 +92,7 @@ class MovingFrames:
 
     def furthest_mm(self, path: Sequence[Place]) -> float:
         """The longest way that tissue was seen to go between two neighbours on a path."""
-        return max(float(self._velocities[pair].norm(dim=1).max()) for pair in course.pairs(path))
+        return max(float(fields.lengths(self._velocities[pair]).max()) for pair in course.pairs(path))
 
     def register(self, wanted: list[tuple[int, int]]) -> None:
         """Find the motion between pairs of frames; a pair that was met before costs nothing."""
@@ -132,7 +132,7 @@ class MovingFrames:
             sum(float(weights[n]) * x for n, x in zip(used, parts, strict=True)) for parts in (moved, still)
         )
         gap = slice(used.index(before), used.index(before) + 2)
-        pixels = self.fine(ways[before + 1] - ways[before])[0].norm(dim=0) / min(self.spacing_mm)
+        pixels = fields.lengths(self.fine(ways[before + 1] - ways[before]))[0, 0] / min(self.spacing_mm)
         share = share_in_place(pixels, moved[gap], still[gap], NOISE * self._scale)
         result = (warped + share * (in_place - warped)).cpu().numpy()
         voxels = result.clip(min=min(self.frames[path[n].frame].min() for n in used))
