@@ -61,6 +61,7 @@ class ComparePanel:
             selector.setCurrentNode(None)
         self.ui.profileWidget.setVisible(False)
         self.ui.frameLabel.setVisible(False)
+        self.ui.legendLabel.setVisible(False)
         self._connect()
         self._on_choice()
 

@@ -289,7 +289,7 @@ class EnhancePanel(VTKObservationMixin):
         optional = Need.PRIOR in method.uses
         self.ui.priorLabel.text = _("Planning scan (optional):") if optional else _("Planning scan:")
         for widget in (self.ui.deviceLabel, self.ui.deviceSelector):
-            widget.setVisible("torch" in method.requires)
+            widget.setVisible("torch" in method.requires or bool(method.models))
         self._update_packages()
 
     def _on_device_chosen(self, row: int) -> None:

@@ -59,6 +59,7 @@ def test_a_finished_run_is_one_click_from_its_comparison(host, panel, run):
     browser, before, after = run
     assert panel.ui.compareButton.enabled
     assert not panel.ui.metricsButton.enabled  # no reference
+    assert panel.ui.legendLabel.isHidden(), "nothing is shown yet that it could name"
     compare(host, panel)
     assert slicer.app.layoutManager().layout > 500
     assert composite(BEFORE).GetBackgroundVolumeID() == browser.GetProxyNode(before).GetID()

@@ -73,6 +73,13 @@ def test_for_images_alone_methods_on_images_are_offered_and_the_others_say_what_
     assert panel.ui.applyButton.enabled, panel.ui.statusLabel.text
 
 
+def test_where_to_compute_is_asked_of_methods_that_may_take_a_network(panel):
+    panel.choose(ON_IMAGES)  # which also has a denoiser without one
+    assert not panel.ui.deviceSelector.isHidden() and not panel.ui.deviceLabel.isHidden()
+    panel.choose("temporal-tv")
+    assert not panel.ui.deviceSelector.isHidden()
+
+
 def test_with_a_kspace_file_methods_on_it_come_first_and_one_is_chosen(panel, kspace_path):
     panel.ui.kspaceSelector.currentPath = str(kspace_path)
     assert needing_kspace() <= set(offered(panel)) and ON_IMAGES in offered(panel)
