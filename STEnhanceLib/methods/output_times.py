@@ -16,7 +16,7 @@ from STEnhanceLib.motion.course import Place
 from STEnhanceLib.sequence import Grid, ImageSequence
 
 MAGNITUDE_NOTE = "The images are complex; their magnitude was interpolated."
-SAME_MOMENT_MS = 1e-6
+SAME_MOMENT_MS = 1e-3  # times are shown, and asked for, with few decimals
 LARGEST_LEAP = 2.2  # median steps; the cines of three hearts take 1.1 to 1.8 to close, their first halves 2.5 to 2.9
 FEWEST_TO_COMPARE = 5
 

@@ -12,12 +12,12 @@ import numpy as np
 import STEnhanceLib
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.methods.declaration import UNSUPPORTED, EnhancedFrame, Enhancement, Method, Need
+from STEnhanceLib.methods.output_times import SAME_MOMENT_MS
 from STEnhanceLib.models import find_model
 from STEnhanceLib.sequence import Grid, ImageSequence
 
 UNSUPPORTED_PER_FRAME = "STEnhance.UnsupportedPerFrame"
 GENERATED_FRAMES = "STEnhance.GeneratedFrames"
-SAME_MOMENT_MS = 1e-3
 NOT_FOR_CLINICAL_USE = "Research software: not for clinical use."
 
 

@@ -12,7 +12,7 @@ from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.methods import find_method, parse_parameters
 from STEnhanceLib.methods.demons import displacement
 from STEnhanceLib.methods.output_times import as_text
-from STEnhanceLib.methods.run import enhance, enhance_all
+from STEnhanceLib.methods.run import GENERATED_FRAMES, enhance, enhance_all
 from STEnhanceLib.sequence import ImageSequence
 
 KEYS = ("linear", "fourier", "demons")
@@ -79,6 +79,14 @@ def test_any_increasing_times_can_be_asked_for(beating_disc, key):
     assert np.array_equal(result.times_ms, wanted)
     for index, frame in ((0, 0), (2, 1), (4, 7)):
         assert np.array_equal(result.frames[index], beating_disc.frames[frame])
+
+
+@pytest.mark.parametrize("key", [*KEYS, "motion"])
+def test_a_measured_time_asked_for_with_few_decimals_is_that_of_the_measured_frame(beating_disc, key):
+    odd_times = replace(beating_disc, times_ms=[0, 50, 100, 150 + 1 / 3, 200, 250, 300, 350])
+    result = run(odd_times, key, times_ms="150.3333,250")
+    assert np.array_equal(result.frames, odd_times.frames[[3, 5]])
+    assert result.attributes[GENERATED_FRAMES] == "0 of 2"
 
 
 @pytest.mark.parametrize(
