@@ -13,7 +13,7 @@ from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.methods import SideMap
 from STEnhanceLib.methods.run import unsupported_per_frame
 from STEnhanceLib.publication import Publication
-from STEnhanceLib.scene import add_sequence, find_sequence, free_name, read_sequence, save_scene
+from STEnhanceLib.scene import add_sequence, find_sequence, frame_times, free_name, read_sequence, save_scene
 from STEnhanceLib.sequence import Grid, ImageSequence
 
 # A scene file keeps the number of a layout but not its description (vtkMRMLLayoutNode::WriteXML), so a saved
@@ -180,7 +180,7 @@ def compared_scene(
     pane_size: tuple[int, int] | None = None,
     maps: Mapping[SideMap, np.ndarray] | None = None,
 ):
-    """A private scene with the sequences of a comparison, ready for `arrange`.
+    """A private scene with the sequences of a comparison, ready for `arrange`, and to be played at their own speed.
 
     Args:
         input, result, reference: see `save_comparison`.
@@ -206,9 +206,16 @@ def compared_scene(
             nodes.append(publication.sequence)
     if reference is not None and _same_grid(result, reference):
         nodes.append(publish_difference(nodes[1], nodes[2], "Difference").sequence)
-    find_sequence(nodes[0])[1].SetSelectedItemNumber(0)
+    browser = find_sequence(nodes[0])[1]
+    browser.SetSelectedItemNumber(0)
+    browser.SetPlaybackRateFps(frames_per_second(frame_times(browser.GetMasterSequenceNode())[0]))
     open_views(host, nodes, pane_size)
     return host, nodes
+
+
+def frames_per_second(times_ms: np.ndarray) -> int:
+    """As fast as the heart, as far as a screen can."""
+    return int(np.clip(round(1000 / np.median(np.diff(times_ms))), 1, 30)) if len(times_ms) > 1 else 1
 
 
 def open_views(host, panes: Sequence, pane_size: tuple[int, int] | None = None) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from STEnhanceLib.comparison import frames_per_second
 from STEnhanceLib.evaluation.alignment import field_of_view, frames_at, held_frames, interpolated, slice_at
 from STEnhanceLib.evaluation.comparison import Comparison
 from STEnhanceLib.evaluation.curves import nice_ceiling
@@ -104,7 +105,7 @@ def make_viewer(comparison: Comparison, budget: int) -> Viewer:
     focus, half = _focus(comparison, slices[0])
     data = {
         "times": comparison.times_ms.tolist(),
-        "fps": _frames_per_second(comparison.times_ms),
+        "fps": frames_per_second(comparison.times_ms),
         "start": _first_look(comparison, differences[1], slices[0]),
         "size": display.grid.shape[:0:-1],
         "spacing": display.grid.spacing_mm[:2],
@@ -276,11 +277,6 @@ def _box_rectangle(comparison: Comparison) -> list[int] | None:
         return None
     rows, columns = comparison.box
     return [columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start]
-
-
-def _frames_per_second(times: np.ndarray) -> int:
-    """As fast as the heart, as far as a screen can."""
-    return int(np.clip(round(1000 / np.median(np.diff(times))), 1, 30)) if len(times) > 1 else 1
 
 
 def _draw(pane: Pane, onto: Grid, k: int, greys: tuple[float, float], limit: float) -> str:

@@ -140,6 +140,16 @@ def test_a_saved_comparison_opens_with_input_left_and_result_right(coarse, beati
     assert shown["coarse"].GetNumberOfDataNodes() == len(coarse)
 
 
+@pytest.mark.parametrize(("frame_ms", "per_second"), [(50.0, 20.0), (12.5, 30.0), (2000.0, 1.0)])
+def test_a_saved_comparison_plays_as_fast_as_the_heart_as_far_as_a_screen_can(
+    mrml_scene, beating_disc, tmp_path, frame_ms, per_second
+):
+    result = replace(beating_disc, times_ms=frame_ms * np.arange(8), name="result")
+    load_scene(save_comparison(tmp_path / "saved.mrb", result.with_frames(range(0, 8, 2)), result), mrml_scene)
+    browser = mrml_scene.GetFirstNodeByClass("vtkMRMLSequenceBrowserNode")
+    assert browser.GetPlaybackRateFps() == per_second
+
+
 @pytest.mark.usefixtures("mrml_scene")
 def test_four_panes_hold_reference_and_difference_and_survive_saving(coarse, beating_disc, tmp_path):
     from STEnhanceLib import headless
