@@ -38,7 +38,8 @@ def enhance(sequence: ImageSequence, parameters: EdsrParameters) -> Enhancement:
     model = learned.chosen_model(parameters.model, "edsr-x2" if largest <= 2 else "edsr-x4", "edsr")
     notes = learned.notes_on(parameters, sequence, "their magnitude was sharpened")
     scale = find_model(model).architecture["configuration"].get("scale", 4)
-    notes += learned.beyond(scale, sequence.grid, grid, "what the network made was zero-filled to that")
+    if isinstance(scale, int):  # else the network cannot be built, and whoever loads it says so
+        notes += learned.beyond(scale, sequence.grid, grid, "what the network made was zero-filled to that")
     return Enhancement(grid, _frames(sequence, parameters, grid.shape[1:], model, notes), notes, (model,))
 
 

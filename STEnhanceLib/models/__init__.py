@@ -10,6 +10,7 @@ one name, the user's counts.
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 from collections.abc import Iterable, Mapping
@@ -105,5 +106,12 @@ def _folders() -> dict[str, Path]:
     """The folders of all bundles by their names."""
     found = {}
     for place in reversed(_places()):
+        _warn_where_nothing_is(place)
         found |= {path.parents[1].name: path.parents[1] for path in place.glob(f"*/{METADATA}")}
     return found
+
+
+@functools.lru_cache(maxsize=64)  # once is enough
+def _warn_where_nothing_is(place: Path) -> None:
+    if not place.is_dir():
+        logger.warning("%s names %s, which is no folder: models of that place are not used.", VARIABLE, place)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import pickle
 import re
 import subprocess
@@ -313,6 +314,21 @@ def test_a_broken_model_of_the_user_leaves_the_others_alone(bundle, caplog):
     found = models.all_models()
     assert "good" in found and NAME not in found
     assert "is not valid JSON" in caplog.text
+
+
+def test_a_place_of_models_that_is_no_folder_is_told(bundle, tmp_path, caplog, monkeypatch):
+    monkeypatch.setenv(models.VARIABLE, f"{tmp_path / 'mistyped'}{os.pathsep}{bundle.parent}")
+    assert NAME in models.all_models()
+    assert models.find_model(NAME).folder == bundle
+    assert caplog.text.count(f"{tmp_path / 'mistyped'}, which is no folder") == 1
+
+
+def test_an_edsr_whose_scale_is_no_number_is_told_as_a_broken_model(bundle, beating_disc):
+    change_metadata(bundle, lambda metadata: metadata["architecture"]["configuration"].update(scale="two"))
+    edsr = all_methods()["edsr"]
+    started = enhance(edsr, beating_disc, edsr.parameters(model=NAME))
+    with pytest.raises(STEnhanceError, match="scale two was given; expected 2 or 4"):
+        next(started.frames)
 
 
 def test_finding_models_imports_nothing_heavy(bundle):
