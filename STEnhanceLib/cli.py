@@ -245,7 +245,7 @@ def _enhance(options: argparse.Namespace) -> None:
         terminal.say_written(options.removed)
     terminal.show_notes((*result.notes, *maps.notes))
     if reference is not None:
-        _show_scores([result], reference)
+        _show_scores(sequence, [result], reference)
     if options.report:
         fractions = maps.values.get(UNSUPPORTED, fractions)
         has_map = all(np.ndim(fraction) for fraction in fractions)
@@ -287,20 +287,24 @@ def _compare(options: argparse.Namespace) -> None:
     before, after = _read(options.before), _read(options.after)
     reference = _read(options.reference) if options.reference else None
     if reference is not None:
-        _show_scores([before, after], reference)
+        _show_scores(before, [before, after], reference)
     _report(options.report, before, after, reference)
 
 
-def _show_scores(results, reference) -> None:
+def _show_scores(before, results, reference) -> None:
+    """Over the frames that count on the page, too: copying what was measured is no merit."""
+    from STEnhanceLib.evaluation.comparison import Comparison
     from STEnhanceLib.evaluation.metrics import score
 
+    counted = Comparison("", before, results[-1:], reference).scored_frames
+    lacking = f", over the {len(counted)} frames that the input lacks" if len(counted) < len(reference) else ""
     rows = []
     for result in results:
         try:
-            rows.append((result.name, score(result, reference)))
+            rows.append((result.name, score(result, reference, frames=counted)))
         except STEnhanceError as error:
             terminal.show_notes((f"{result.name} was not measured. {error}",))
-    terminal.show_scores(rows)
+    terminal.show_scores(rows, f"Against the reference{lacking}")
 
 
 def _report(folder: Path, before, after, reference, beside=None) -> None:

@@ -126,7 +126,7 @@ def _show_model(name: str) -> None:
     out.print(f"\nIn {model.folder}", markup=False, soft_wrap=True)
 
 
-def show_scores(rows: list[tuple[str, Scores]], title: str = "Against the reference") -> None:
+def show_scores(rows: list[tuple[str, Scores]], title: str) -> None:
     """Metrics of sequences, by their names."""
     if not rows:
         return

@@ -136,6 +136,17 @@ def test_compare_writes_a_page(cine, tmp_path):
     assert (tmp_path / "page" / "index.html").stat().st_size > 10_000
 
 
+def test_only_frames_that_the_input_lacks_are_scored(cine, tmp_path, capsys):
+    dense, every_second = files.read(cine), tmp_path / "half.seq.nrrd"
+    files.write(dense.with_frames(range(0, len(dense), 2)), every_second)
+    arguments = ("--method", "linear", "--reference", cine, "--periodic")
+    assert stenhance("enhance", every_second, tmp_path / "out.seq.nrrd", *arguments) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    new = score(files.read(tmp_path / "out.seq.nrrd"), dense, frames=range(1, len(dense), 2)).whole.means()
+    assert f"over the {len(dense) // 2} frames that the input lacks" in printed
+    assert f"{new['psnr']:.2f} dB {new['ssim']:.4f}" in printed
+
+
 def test_radial_kspace_is_kept_and_reconstructed(cine, tmp_path):
     pytest.importorskip("torchkbnufft")
     streaky, kspace, clean = (tmp_path / name for name in ("r13.seq.nrrd", "r13.npz", "tv.seq.nrrd"))
