@@ -58,14 +58,19 @@ def mrml_libraries():
     """The module `slicer`.
 
     Raises:
-        STEnhanceError: it is not installed.
+        STEnhanceError: it is not installed, or a library that it needs is missing.
     """
     try:
         import slicer
-    except ImportError:
+    except ModuleNotFoundError:
         raise STEnhanceError(
             "MRML scenes need the package slicer-core, which is not installed here; install it with "
             "`pip install 'stenhance[scene]'`, or save images as .seq.nrrd instead."
+        ) from None
+    except ImportError as error:
+        raise STEnhanceError(
+            f"The package slicer-core is installed but cannot be loaded ({error}); mend that, or save images as "
+            ".seq.nrrd instead."
         ) from None
     return slicer
 

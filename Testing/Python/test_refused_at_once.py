@@ -84,6 +84,17 @@ def test_a_scene_that_cannot_be_made_here(cine, tmp_path, capsys, monkeypatch):
 
 
 @pytest.mark.usefixtures("nothing_is_computed")
+def test_a_scene_whose_libraries_are_broken(cine, tmp_path, capsys, monkeypatch):
+    (tmp_path / "slicer.py").write_text("raise ImportError('libGL.so.1: cannot open shared object file')")
+    monkeypatch.delitem(sys.modules, "slicer", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+
+    assert cli.main(["enhance", str(cine), str(tmp_path / "out.mrb"), "--method", "zero-fill"]) == 1
+
+    assert "cannot be loaded (libGL.so.1: cannot open" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.usefixtures("nothing_is_computed")
 @pytest.mark.parametrize("out", ["out.mrb", "absent/out.seq.nrrd"])
 def test_names_and_folders_of_simulations(cine, tmp_path, capsys, out):
     assert cli.main(["simulate", str(cine), str(tmp_path / out), "--acquisition", "s2"]) == 1
