@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
 from collections import deque
@@ -12,12 +13,12 @@ from typing import Any
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.jobs import Cancelled, Event, Failed, Finished, FrameReady, Job, Planned, Worker, Working
 from STEnhanceLib.publication import Publication
-from STEnhanceLib.scene import find_sequence, read_sequence
+from STEnhanceLib.scene import describe_sequence, find_sequence, reading
 from STEnhanceLib.sequence import ImageSequence
 
 logger = logging.getLogger(__name__)
 
-PUBLISHING_S_PER_POLL = 0.05  # a method may be faster than publishing; the application stays fluent all the same
+S_PER_POLL = 0.05  # a method may be faster than publishing; the application stays fluent all the same
 
 
 class SceneRun:
@@ -51,7 +52,7 @@ class SceneRun:
         kspace_path: Path | None = None,
         device: str = "automatic",
     ):
-        """Read the input and hand it to the worker.
+        """Begin to read the input, as it is now; `poll` goes on with that, and then hands it to the worker.
 
         Args:
             worker: see `jobs.Worker`.
@@ -72,17 +73,19 @@ class SceneRun:
         self.count = self.finished_frames = 0
         self.stage, self.share = "", 0.0
         self._input_node, _ = find_sequence(input_node)
-        sequence = read_sequence(
-            self._input_node, worker.allocate, frame_duration_ms=frame_duration_ms, periodic=periodic
+        known = {"frame_duration_ms": frame_duration_ms, "periodic": periodic}
+        grid, self.notes = describe_sequence(self._input_node, **known)
+        self._input_times_ms = grid.times_ms
+        self._reading = reading(self._input_node, worker.allocate, **known)
+        next(self._reading)
+        worker.start()  # meanwhile
+        self._submit = functools.partial(
+            worker.submit, method_key, settings, prior=prior, kspace_path=kspace_path, device=device
         )
-        self.notes = sequence.notes
-        self._input_times_ms = sequence.times_ms
         self._name = name
         self._keep_partial = False
         self.publication: Publication | None = None
-        self._job: Job = worker.submit(
-            method_key, settings, sequence, prior=prior, kspace_path=kspace_path, device=device
-        )
+        self._job: Job | None = None  # none before the input is read, and after the end
         self._events: deque[Event] = deque()
 
     @property
@@ -96,12 +99,15 @@ class SceneRun:
         return None if self.publication is None else self.publication.sequence
 
     def poll(self) -> None:
-        """Publish what has come since the last call; returns within about `PUBLISHING_S_PER_POLL`."""
+        """Read some of the input, or publish what has come since the last call; returns within about `S_PER_POLL`."""
         if self.done:
             return
-        self._events.extend(self._job.poll())
-        end = time.monotonic() + PUBLISHING_S_PER_POLL
+        end = time.monotonic() + S_PER_POLL
         try:
+            while self._job is None and not self._events and time.monotonic() < end:
+                self._read_on()
+            if self._job is not None:
+                self._events.extend(self._job.poll())
             while self._events and time.monotonic() < end:
                 self._handle(self._events.popleft())
         except STEnhanceError as error:
@@ -132,15 +138,28 @@ class SceneRun:
             self._keep_partial = keep_partial
             if not keep_partial:
                 self._events.clear()
-            self._job.cancel()
+            if self._job is None:
+                self._events.append(Cancelled())
+            else:
+                self._job.cancel()
 
     def abandon(self) -> None:
         """Cancel without waiting for the worker; on return the scene is as it was, as a scene about to close needs."""
         if not self.done:
-            self._job.cancel(patience_s=0)
+            self._cancel_job()
             self.cancelled = True
             self._take_back()
             self._end()
+
+    def _read_on(self) -> None:
+        sequence = next(self._reading)
+        if sequence is not None:
+            self._job = self._submit(sequence)
+            self._reading = self._submit = None
+
+    def _cancel_job(self) -> None:
+        if self._job is not None:
+            self._job.cancel(patience_s=0)
 
     def _handle(self, event: Event) -> None:
         match event:
@@ -174,7 +193,7 @@ class SceneRun:
 
     def _fail(self, message: str) -> None:
         logger.warning("%s", message)
-        self._job.cancel(patience_s=0)
+        self._cancel_job()
         self.error = message
         self._take_back()
         self._end()
@@ -187,4 +206,4 @@ class SceneRun:
     def _end(self) -> None:
         self.done = True
         self._events.clear()
-        self._job = None  # its files go with it
+        self._job = self._reading = self._submit = None  # their files go with them

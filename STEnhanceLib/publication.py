@@ -11,6 +11,7 @@ from STEnhanceLib.beside import leave_browser, place_beside, remove, sequences_o
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.methods import SideMap
 from STEnhanceLib.methods.run import GENERATED_FRAMES, SAME_MOMENT_MS, generated_text, is_generated
+from STEnhanceLib.node_times import frame_times, index_values
 from STEnhanceLib.scene import (
     FRAME_DISTANCE_MS,
     FRAME_GENERATED,
@@ -20,9 +21,7 @@ from STEnhanceLib.scene import (
     add_browser,
     describe,
     find_sequence,
-    frame_times,
     free_name,
-    index_values,
     insert_frame,
 )
 from STEnhanceLib.sequence import Grid

@@ -7,27 +7,26 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
-from STEnhanceLib.assumed import MS_PER_UNIT, NO_TIMES, NOT_A_CYCLE, PERHAPS_NUMBERS, numbered_times, without_doubts
+from STEnhanceLib.assumed import NOT_A_CYCLE, without_doubts
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.methods.run import UNSUPPORTED_PER_FRAME, unsupported_text
+from STEnhanceLib.node_times import FRAME_TIME_MS, frame_attributes, frame_times
 from STEnhanceLib.sequence import Grid, ImageSequence
 
 # Node attributes. They survive in .seq.nrrd and .mrb files, where `files` reads and writes the same ones.
 PERIODIC = "STEnhance.Periodic"
 NOTES = "STEnhance.Notes"
 KSPACE_FILE = "STEnhance.KSpaceFile"  # of the measurement that belongs to the images
-FRAME_TIME_MS = "STEnhance.TimeMs"
 FRAME_UNSUPPORTED = "STEnhance.Unsupported"
 FRAME_GENERATED = "STEnhance.Generated"
 FRAME_METHOD = "STEnhance.GeneratedBy"
 FRAME_DISTANCE_MS = "STEnhance.MsToMeasured"  # to the nearest moment that the scanner measured
 
-_TIME_TAGS = ("TriggerTime", "AcquisitionTime", "SeriesTime", "ContentTime")
 _NOT_PROVENANCE = ("DataNodeClassName", PERIODIC, NOTES, "STEnhance.Name", "STEnhance.Voxels")
 
 
@@ -76,22 +75,43 @@ def read_sequence(
         periodic: overrides what is known about the last frame being followed by the first.
 
     Raises:
-        STEnhanceError: not a sequence of scalar volumes, empty, or frames that differ in size or geometry.
+        STEnhanceError: not a sequence of scalar volumes, empty, frames that differ in size or geometry, or NaN voxels.
+    """
+    *_steps, sequence = reading(sequence_node, allocate, frame_duration_ms=frame_duration_ms, periodic=periodic)
+    return sequence
+
+
+def reading(
+    sequence_node,
+    allocate: Callable[..., np.ndarray] = np.empty,
+    *,
+    frame_duration_ms: float | None = None,
+    periodic: bool | None = None,
+) -> Iterator[ImageSequence | None]:
+    """`read_sequence` in steps, between which the application may go on; what is read is the node at the first step.
+
+    Yields:
+        None once all but the voxels is known, and after each frame but the last; then the sequence.
+
+    Raises:
+        STEnhanceError: at the first step or, where voxels are NaN, at the last, as `read_sequence`; or at any of them
+            that the voxels of a frame were changed meanwhile.
     """
     sequence_node, _ = find_sequence(sequence_node)
     grid, notes = describe_sequence(sequence_node, frame_duration_ms=frame_duration_ms, periodic=periodic)
+    name, attributes = sequence_node.GetName() or "", _provenance(sequence_node)
+    # Images stay as long as they are held here, also when their node gets another one or leaves the scene.
+    images = [(volume.GetImageData(), volume.GetImageData().GetMTime()) for volume in _scalar_volumes(sequence_node)]
     frames = allocate((len(grid), *grid.shape), np.float32)
-    for frame, volume in zip(frames, _scalar_volumes(sequence_node), strict=True):
-        frame[...] = _voxels(volume)
-    return ImageSequence(
-        frames,
-        grid.ijk_to_ras,
-        grid.times_ms,
-        grid.periodic,
-        name=sequence_node.GetName() or "",
-        notes=notes,
-        attributes=_provenance(sequence_node),
-    )
+    for index, (image, changed) in enumerate(images):
+        yield None
+        if image.GetMTime() != changed:
+            raise STEnhanceError(
+                f"Frame {index + 1} of {name!r} was changed while the sequence was read; expected it to stay as it is. "
+                "Run again."
+            )
+        frames[index] = _voxels(image)
+    yield ImageSequence(frames, grid.ijk_to_ras, grid.times_ms, grid.periodic, name, notes, attributes)
 
 
 def describe_sequence(
@@ -122,24 +142,8 @@ def read_volume(volume_node) -> ImageSequence:
     found = _not_greyscale(volume_node)
     if found:
         raise STEnhanceError(f"{volume_node.GetName()!r} is {found}; expected a greyscale volume. Select another one.")
-    frames = _voxels(volume_node).astype(np.float32)[None]
+    frames = _voxels(volume_node.GetImageData()).astype(np.float32)[None]
     return ImageSequence(frames, _ijk_to_ras(volume_node), [0.0], name=volume_node.GetName() or "")
-
-
-def frame_times(sequence_node, frame_duration_ms: float | None = None) -> tuple[np.ndarray, tuple[str, ...]]:
-    """When each frame of a sequence node was taken, in ms, and what had to be assumed about it."""
-    count = sequence_node.GetNumberOfDataNodes()
-    if frame_duration_ms is not None:
-        return frame_duration_ms * np.arange(count), ()
-    for recorded in (
-        _frame_attributes(sequence_node, FRAME_TIME_MS),
-        _frame_attributes(sequence_node, "DICOM.triggerTime"),
-        _index_times(sequence_node),
-        _multi_volume_times(sequence_node),
-    ):
-        if recorded is not None and len(recorded) == count and (np.diff(recorded) > 0).all():
-            return recorded, _doubts(sequence_node, recorded)
-    return numbered_times(count), (NO_TIMES,)
 
 
 def add_sequence(sequence: ImageSequence, scene=None):
@@ -308,7 +312,7 @@ def _provenance(sequence_node) -> dict[str, str]:
     """The attributes of a sequence node, with what its frames say about their support by the measurement."""
     names = (name for name in sequence_node.GetAttributeNames() if name not in _NOT_PROVENANCE)
     attributes = {name: sequence_node.GetAttribute(name) for name in names}
-    shares = _frame_attributes(sequence_node, FRAME_UNSUPPORTED)
+    shares = frame_attributes(sequence_node, FRAME_UNSUPPORTED)
     if shares is not None:
         attributes[UNSUPPORTED_PER_FRAME] = unsupported_text(shares)
     return attributes
@@ -332,11 +336,10 @@ def _common_geometry(sequence_node, volumes: list) -> np.ndarray:
     return matrix
 
 
-def _voxels(volume) -> np.ndarray:
-    """A (K, J, I) view without a copy."""
+def _voxels(image) -> np.ndarray:
+    """A (K, J, I) view of a vtkImageData without a copy."""
     from vtk.util import numpy_support
 
-    image = volume.GetImageData()
     return numpy_support.vtk_to_numpy(image.GetPointData().GetScalars()).reshape(image.GetDimensions()[::-1])
 
 
@@ -351,42 +354,3 @@ def _ijk_to_ras(volume) -> np.ndarray:
 
 def _times_sign(size) -> str:
     return "×".join(map(str, size))
-
-
-def index_values(sequence_node) -> list[str]:
-    """The index values of a sequence node as it stores them: text."""
-    return [sequence_node.GetNthIndexValue(index) for index in range(sequence_node.GetNumberOfDataNodes())]
-
-
-def _numbers(texts) -> np.ndarray | None:
-    try:
-        return np.array([float(text) for text in texts])
-    except (TypeError, ValueError):
-        return None
-
-
-def _frame_attributes(sequence_node, name: str) -> np.ndarray | None:
-    volumes = (sequence_node.GetNthDataNode(index) for index in range(sequence_node.GetNumberOfDataNodes()))
-    return _numbers(volume.GetAttribute(name) if volume is not None else None for volume in volumes)
-
-
-def _index_times(sequence_node) -> np.ndarray | None:
-    scale = MS_PER_UNIT.get(sequence_node.GetIndexUnit().strip().lower())
-    values = _numbers(index_values(sequence_node))
-    return None if scale is None or values is None else scale * values
-
-
-def _multi_volume_times(sequence_node) -> np.ndarray | None:
-    """MultiVolumeImporter numbers the frames and keeps the true times, comma-separated, in attributes."""
-    if sequence_node.GetAttribute("MultiVolume.FrameIdentifyingDICOMTagName") not in _TIME_TAGS:
-        return None
-    labels = _numbers((sequence_node.GetAttribute("MultiVolume.FrameLabels") or "").split(","))
-    unit = sequence_node.GetAttribute("MultiVolume.FrameIdentifyingDICOMTagUnits") or "ms"
-    return None if labels is None else MS_PER_UNIT.get(unit, 1.0) * labels
-
-
-def _doubts(sequence_node, times_ms: np.ndarray) -> tuple[str, ...]:
-    # Slicer writes 0, 1, 2, ... s where a file had no times (4D NIfTI), in silence.
-    if len(times_ms) > 2 and np.array_equal(times_ms, 1000.0 * np.arange(len(times_ms))):
-        return (PERHAPS_NUMBERS,)
-    return ()

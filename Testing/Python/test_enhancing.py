@@ -182,3 +182,70 @@ def test_scene_to_worker_to_scene_costs_less_than_half_a_second(worker):
         return sum(b.user + b.system - a.user - a.system for a, b in zip(before, after, strict=True))
 
     assert min(seconds() for _ in range(5)) < 0.5
+
+
+def test_a_large_input_is_read_in_several_polls_and_arrives_whole(worker, monkeypatch):
+    from STEnhanceLib import enhancing as module
+
+    monkeypatch.setattr(module, "S_PER_POLL", 0.002)
+    headless.start()
+    frames = np.random.default_rng(0).random((12, 4, 256, 256), dtype=np.float32)
+    node = scene.add_sequence(ImageSequence(frames, np.eye(4), 40.0 * np.arange(12)))
+    enhancing = SceneRun(worker, node, "test-copy", {}, name="copy")
+    polls = 0
+    while enhancing._job is None:
+        enhancing.poll()
+        polls += 1
+    assert polls > 2
+    assert np.array_equal(scene.read_sequence(enhancing.wait()).frames, frames)
+
+
+@pytest.mark.parametrize("end", ["cancel", "abandon"])
+def test_a_run_that_ends_while_its_input_is_read_leaves_nothing(worker, input_node, end):
+    before = everything_in(input_node)
+    enhancing = SceneRun(worker, input_node, "test-copy", {}, name="result")
+    assert files_of(worker) != []
+    getattr(enhancing, end)()
+    enhancing.poll()
+    assert enhancing.done and enhancing.cancelled and enhancing.error is None
+    del enhancing
+    gc.collect()
+    assert worker.idle and files_of(worker) == []
+    assert everything_in(input_node) == before
+
+
+def test_what_is_enhanced_is_the_input_as_it_was_when_the_run_began(worker, input_node, beating_disc):
+    """While it is read, the browser plays and saves changes, a frame gets another image, and the node is renamed."""
+    import slicer
+    from vtkmodules.vtkCommonDataModel import vtkImageData
+
+    _, browser = scene.find_sequence(input_node)
+    browser.SetSaveChanges(input_node, True)
+    enhancing = SceneRun(worker, input_node, "test-copy", {}, name="result")
+    for number in range(8):
+        browser.SetSelectedItemNumber(number)
+        browser.GetProxyNode(input_node).GetImageData().GetScalarRange()
+    other = vtkImageData()
+    other.DeepCopy(input_node.GetNthDataNode(3).GetImageData())
+    slicer.util.arrayFromVolume(input_node.GetNthDataNode(3))  # a look at it changes nothing
+    input_node.GetNthDataNode(3).SetAndObserveImageData(other)
+    slicer.util.arrayFromVolume(input_node.GetNthDataNode(3))[:] = 7
+    input_node.SetName("renamed")
+    result = scene.read_sequence(enhancing.wait())
+    assert np.array_equal(result.frames, beating_disc.frames)
+    assert result.attributes["STEnhance.Input"] == "beating disc"
+
+
+def test_a_frame_that_is_changed_while_it_is_read_is_refused_in_one_sentence(worker, input_node):
+    import slicer
+
+    nodes = input_node.GetScene().GetNumberOfNodes()
+    enhancing = SceneRun(worker, input_node, "test-copy", {}, name="result")
+    slicer.util.arrayFromVolume(input_node.GetNthDataNode(3))[:] = 7
+    slicer.util.arrayFromVolumeModified(input_node.GetNthDataNode(3))
+    poll_until_done(enhancing)
+    assert enhancing.error == (
+        "Frame 4 of 'beating disc' was changed while the sequence was read; expected it to stay as it is. Run again."
+    )
+    gc.collect()
+    assert input_node.GetScene().GetNumberOfNodes() == nodes and files_of(worker) == []

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from STEnhanceLib.errors import STEnhanceError
+from STEnhanceLib.node_times import index_values
 from STEnhanceLib.publication import Publication
-from STEnhanceLib.scene import add_sequence, find_sequence, index_values, read_sequence, save_scene
+from STEnhanceLib.scene import add_sequence, find_sequence, read_sequence, save_scene
 from STEnhanceLib.sequence import ImageSequence
 
 

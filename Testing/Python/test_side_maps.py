@@ -106,7 +106,8 @@ def test_a_job_that_fails_leaves_no_files_of_maps(warm_worker, beating_disc, fau
 
 
 def test_every_map_is_a_sequence_in_the_browser_of_the_result(warm_worker, input_node, beating_disc):
-    from STEnhanceLib.scene import find_sequence, index_values, read_sequence
+    from STEnhanceLib.node_times import index_values
+    from STEnhanceLib.scene import find_sequence, read_sequence
 
     publication = enhanced(warm_worker, input_node)
     assert [node.GetName() for node in publication.maps] == [

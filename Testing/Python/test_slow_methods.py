@@ -177,6 +177,16 @@ def test_while_it_adapts_the_panel_says_step_and_time_and_cancel_ends_it_without
     assert panel.ui.applyButton.text == "Apply" and panel.ui.applyButton.enabled
 
 
+def test_cancel_right_after_apply_ends_it_while_the_input_is_still_read(host, panel):
+    panel.choose("test-adaptation")
+    panel.ui.applyButton.click()
+    assert panel.ui.statusLabel.text == "Starting…"
+    panel.ui.applyButton.click()
+    host.wait_until(lambda: not panel.running, timeout_s=5)
+    assert panel.ui.statusLabel.text == "Cancelled; the scene is as it was before."
+    assert panel.ui.applyButton.text == "Apply" and panel.ui.applyButton.enabled
+
+
 def test_the_time_left_of_a_diffusion_is_about_right_and_gets_less(host, panel):
     import time
 

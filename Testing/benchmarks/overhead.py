@@ -88,7 +88,7 @@ def whole_line(warm: Worker, node):
     run.publication.cancel()
     assert not run.error, run.error
     yield "scene → worker → scene", 1e3 * total
-    yield "… of which reading the scene and submitting", 1e3 * read
+    yield "… of which Apply, before the first poll", 1e3 * read
     yield "… longest time a poll held the main thread", 1e3 * longest_poll
 
 
