@@ -53,7 +53,8 @@ def enhance(sequence: ImageSequence, parameters: FrequencySplitParameters) -> En
     """Denoise the high band of each slice, frame by frame.
 
     Raises:
-        STEnhanceError: the slices are smaller than one block, or the network is wanted and torch is missing.
+        STEnhanceError: the slices are smaller than one block, the noise is said to be brighter than the images, or the
+            network is wanted and torch is missing.
     """
     _, height, width = sequence.grid.shape
     if min(height, width) < band_thresholds.BLOCK:
@@ -61,6 +62,7 @@ def enhance(sequence: ImageSequence, parameters: FrequencySplitParameters) -> En
             f"Slices of {width}×{height} were given; expected at least 8×8 pixels for frequency-split."
         )
     magnitude = sequence.magnitude()
+    _check_level(parameters.noise_level, magnitude)
     notes = ["The result could not be checked against the measurement, because only images were given."]
     by_network = _is_by_network(parameters.denoiser, notes)
     noise = parameters.noise_level
@@ -71,6 +73,15 @@ def enhance(sequence: ImageSequence, parameters: FrequencySplitParameters) -> En
         notes.append("The images are complex; their magnitude was denoised.")
     frames = _frames(magnitude, sequence.periodic, parameters, noise, by_network=by_network, notes=notes)
     return Enhancement(sequence.grid, frames, notes, (MODEL,) if by_network else ())
+
+
+def _check_level(level: float | None, magnitude: np.ndarray) -> None:
+    """A network that is told of more noise than it has ever seen adds some."""
+    if level and magnitude.any() and level > (bright := learned.brightness(magnitude)):
+        raise STEnhanceError(
+            f"A noise of {level:g} was given for images whose brightest tissue has {bright:.4g}; expected a standard "
+            "deviation in units of the image. Leave noise_level unset to have it estimated."
+        )
 
 
 def _is_by_network(denoiser: str, notes: list[str]) -> bool:

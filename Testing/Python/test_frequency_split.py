@@ -18,7 +18,7 @@ import SimpleITK
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.methods import find_method, parse_parameters
 from STEnhanceLib.methods.frequency_bands import noise_level
-from STEnhanceLib.methods.run import enhance, enhance_all
+from STEnhanceLib.methods.run import enhance, enhance_all, expected_result
 from STEnhanceLib.sequence import ImageSequence
 
 try:
@@ -196,3 +196,12 @@ def test_without_torch_thresholds_take_its_place_and_say_so():
 def test_slices_smaller_than_a_block_are_refused():
     with pytest.raises(STEnhanceError, match="Slices of 40×7 were given; expected at least 8×8"):
         denoise(ImageSequence(np.ones((1, 1, 7, 40), np.float32), np.eye(4), [0]))
+
+
+@by_each
+def test_noise_brighter_than_the_images_is_refused(beating_disc, denoiser):
+    """A percentage where a part was meant, or the unit of another scan."""
+    with pytest.raises(STEnhanceError, match="noise of 500 was given for images whose brightest tissue has 1"):
+        denoise(beating_disc, noise_level=500, denoiser=denoiser)
+    method = find_method("frequency-split")
+    expected_result(method, beating_disc.grid, parse_parameters(method, {"noise_level": 500}))  # without any voxels
