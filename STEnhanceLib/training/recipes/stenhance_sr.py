@@ -31,7 +31,8 @@ RECIPE = Recipe(
             "Trained on short-axis cardiac cines and stills of 1.5 T (bSSFP) only; other anatomy, contrast and field "
             "strength were not tried.",
             "Data consistency holds the measured centre of k-space exactly, with its noise and with any filter that "
-            "the scanner applied; switch it off for filtered or block-averaged images.",
+            "the scanner applied; switch it off for images with noise of 2 % or more, for filtered ones, and for "
+            "averages of 3×3 pixels or more, but not of 2×2.",
             "Detail finer than the measurement is a guess from other patients and, where given, the planning scan.",
             "Factors above 5 were not trained.",
         ),
