@@ -47,8 +47,8 @@ class MotionParameters(OutputTimes):
     )
     keep_measured: bool = parameter(
         True,
-        "Leave measured frames as they are, bit for bit; else they too are made along the paths, from themselves and "
-        "four neighbours, so that all frames are equally free of noise.",
+        "Leave measured frames as they are, bit for bit; else they too are made along the paths, and all frames from "
+        "the five or six around them, so that all are equally free of noise.",
         label="Originals untouched",
     )
     check: bool = left_out.check_parameter()
@@ -133,7 +133,7 @@ def _path(grid: Grid, moment: Moment, parameters: MotionParameters) -> list[Plac
     n = moment.before
     if moment.fraction == 0 and parameters.keep_measured:
         return []
-    around = range(n - 2, n + 3) if moment.fraction == 0 else range(n - 1, n + 3)
+    around = range(n - 1, n + 3) if parameters.keep_measured else range(n - 2, n + 3 + (moment.fraction > 0))
     if parameters.whole_cycle:
         around = _once_around(grid, n)
     return output_times.path_through(around, grid)

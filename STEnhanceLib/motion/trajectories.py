@@ -118,7 +118,7 @@ class MovingFrames:
             path: two or more frames in the order of time, of which at least one is later than the moment.
         """
         self.register(self.pairs(path))
-        weights = course.brightness(path, time_ms)
+        weights = course.brightness(path, time_ms, self.through_measured)
         before = course.before(path, time_ms)
         used = [n for n, weight in enumerate(weights) if weight or n in (before, before + 1)]
         ways, volume = self._ways(path, time_ms)

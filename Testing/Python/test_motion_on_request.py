@@ -118,6 +118,17 @@ def test_all_frames_come_with_equally_little_noise_when_measured_ones_are_made_a
     assert noise[::2].mean() == pytest.approx(noise[1::2].mean(), rel=0.1)
 
 
+@pytest.mark.parametrize("periodic", [True, False])
+def test_frames_do_not_flicker_when_measured_ones_are_made_anew(periodic):
+    sequence = replace(noisy(cycle(12), 3), periodic=periodic)
+    off = {}
+    for keep_measured in (True, False):
+        frames = run(sequence, "motion", keep_measured=keep_measured, factor=4).frames
+        between_neighbours = np.abs(frames[1:-1] - (frames[:-2] + frames[2:]) / 2).mean((1, 2, 3))
+        off[keep_measured] = between_neighbours.max()
+    assert off[False] < 0.6 * off[True]
+
+
 @pytest.mark.parametrize("count", [2, 3, 4, 6])
 def test_without_noise_what_was_made_anew_is_what_was_measured(count):
     frames = beating_ring(15 - 0.5 * np.arange(count) ** 1.2)
