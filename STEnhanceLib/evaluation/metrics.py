@@ -176,7 +176,9 @@ def check_same_grid(result: Grid, reference: Grid) -> None:
             f"The result has {_size(result)}, the reference {_size(reference)}; expected the same. Enhance to the "
             "reference's matrix and times (factor or spacing, number of frames), or give the matching reference."
         )
-    apart = float(np.abs(result.ijk_to_ras - reference.ijk_to_ras).max())
+    last = np.subtract(result.shape[::-1], 1)
+    corners = np.array([(*(last * corner), 1) for corner in np.ndindex(2, 2, 2)]).T
+    apart = float(np.linalg.norm((result.ijk_to_ras - reference.ijk_to_ras)[:3] @ corners, axis=0).max())
     if apart > GEOMETRY_TOLERANCE_MM:
         raise STEnhanceError(
             f"The result lies up to {apart:.3g} mm off the reference's grid; expected the same origin, spacing and "

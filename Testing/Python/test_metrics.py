@@ -103,6 +103,8 @@ def test_the_heart_box_is_column_first_and_clipped_at_the_borders():
         (lambda s: s.with_frames(range(7)), "result has 7 frames"),
         (lambda s: replace(s, frames=s.frames[..., :-1]), "47×40×3"),
         (lambda s: replace(s, ijk_to_ras=s.ijk_to_ras + np.eye(4, k=3) * 0.01), "0.01 mm off"),
+        (lambda s: replace(s, ijk_to_ras=s.ijk_to_ras + np.eye(4, k=1) * 3e-4), "off the reference's grid"),
+        (lambda s: replace(s, ijk_to_ras=s.ijk_to_ras @ np.diag([-1.0, -1, 1, 1])), r"up to \d\d\d mm off"),
         (lambda s: replace(s, times_ms=s.times_ms + 0.1), "0.1 ms off"),
     ],
 )
