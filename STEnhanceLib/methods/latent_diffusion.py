@@ -50,7 +50,7 @@ def enhance(sequence: ImageSequence, parameters: LatentDiffusionParameters) -> E
 def _frames(  # noqa: PLR0917
     sequence: ImageSequence, fine: Grid, moments: list[Moment], parameters, model: str, notes: list[str]
 ) -> Iterator[EnhancedFrame]:
-    as_measured = fine.shape == sequence.grid.shape
+    as_measured, measured = fine.shape == sequence.grid.shape, sequence.magnitude()
     finer = FinerGrid(factor=parameters.enlarge)
     wanted = [_wanted(sequence.grid, moment) for moment in moments if moment.fraction > 0 or not as_measured]
     results = drawn_moments.drawn(
@@ -65,9 +65,11 @@ def _frames(  # noqa: PLR0917
     )
     for moment in moments:
         if moment.fraction == 0 and as_measured:
-            voxels, spread, unsupported = sequence.magnitude()[moment.before], np.zeros(fine.shape, np.float32), 0.0
+            voxels, spread, unsupported = measured[moment.before], np.zeros(fine.shape, np.float32), 0.0
         else:
             voxels, spread, zero_filled = next(results)
+            if as_measured:  # finer pixels undershoot at edges, as what was measured of them does
+                voxels = voxels.clip(min=min(measured[n].min() for n in (moment.before, moment.after)))
             unsupported = fraction(voxels - zero_filled, voxels) if moment.fraction == 0 else 1.0
         yield EnhancedFrame(voxels, unsupported, {SPREAD.key: spread} if parameters.maps else {})
     next(results, None)  # lets it say how far samples are spread

@@ -92,6 +92,13 @@ def test_frames_without_any_structure_are_taken(key):
             assert np.allclose(found, brightness, atol=1e-3)
 
 
+@pytest.mark.parametrize("key", ["motion", "learned-motion", "tssc-net", "latent-diffusion"])
+def test_magnitudes_stay_magnitudes(key):
+    sequence = sequence_of(flashes(10, 30, 20) * (np.arange(SHAPE[2]) > 9).astype(np.float32), periodic=True)
+    assert sequence.frames.min() == 0
+    assert quickly(sequence, key, factor=3).frames.min() == 0
+
+
 @pytest.mark.parametrize("key", KEYS)
 def test_complex_images_are_interpolated_by_their_magnitude_and_say_so(key):
     sequence = sequence_of(smooth(3, *SHAPE), periodic=True)
