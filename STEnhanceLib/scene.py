@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -112,6 +112,18 @@ def reading(
             )
         frames[index] = _voxels(image)
     yield ImageSequence(frames, grid.ijk_to_ras, grid.times_ms, grid.periodic, name, notes, attributes)
+
+
+def read_part(sequence_node, grid: Grid, frames: Sequence[int], slices: slice) -> ImageSequence:
+    """Read some frames of some neighbouring slices, and no other voxels; arguments as `Grid.part`.
+
+    Args:
+        grid: of the whole sequence, see `describe_sequence`.
+    """
+    sequence_node, _ = find_sequence(sequence_node)
+    images = (sequence_node.GetNthDataNode(int(index)).GetImageData() for index in frames)
+    voxels = [_voxels(image)[slices].astype(np.float32) for image in images]
+    return ImageSequence.from_frames(voxels, grid.part(frames, slices), name=sequence_node.GetName() or "")
 
 
 def describe_sequence(

@@ -57,24 +57,23 @@ class Preview:
         settings, self.left_out = _without_waiting(method, settings)
         sequence_node, self._browser = scene.find_sequence(input_node)
         self._input_volume = self._browser.GetProxyNode(sequence_node) if self._browser is not None else None
-        sequence = scene.read_sequence(sequence_node, **overrides)
+        grid, _notes = scene.describe_sequence(sequence_node, **overrides)
         shown = shown_frame(sequence_node, self._browser)
         whole_cycle = getattr(parse_parameters(method, settings), "whole_cycle", False)
         frames, self._wanted_ms = _frames_for_preview(
-            sequence, shown, None if whole_cycle else method.preview_frames, method.task
+            grid, shown, None if whole_cycle else method.preview_frames, method.task
         )
-        slices = slice(0, sequence.grid.shape[0])
+        slices = slice(0, grid.shape[0])
         if kspace_path is not None:
-            k = _shown_slice(self._input_volume, sequence.grid)
+            k = _shown_slice(self._input_volume, grid)
             slices, self.slice_number = slice(k, k + 1), k + 1
-        part = dataclasses.replace(sequence.part(frames, slices), notes=(), attributes={})
         self._index = 0
         self._grid = None
         self._foregrounds: list[tuple[Any, str | None, float]] = []  # what the views showed there before
         self._job: Job | None = worker.submit(
             method.key,
             settings,
-            part,
+            scene.read_part(sequence_node, grid, frames, slices),
             prior=prior,
             kspace_path=kspace_path,
             kspace_part=None if kspace_path is None else (frames, slices),
@@ -175,23 +174,21 @@ def _untransformed(volume, point: np.ndarray) -> np.ndarray:
     return np.array(local)
 
 
-def _frames_for_preview(
-    sequence: ImageSequence, shown: int, needed: int | None, task: Task
-) -> tuple[np.ndarray, float]:
+def _frames_for_preview(grid: Grid, shown: int, needed: int | None, task: Task) -> tuple[np.ndarray, float]:
     """The frames that a method needs for one, in a cycle on both sides of it, and the moment to show."""
-    last = len(sequence) - 1
+    last = len(grid) - 1
     in_between = task is Task.TEMPORAL_INTERPOLATION
     if in_between:
         if last < 1:
             raise STEnhanceError("The sequence has 1 frame; expected at least 2 to fill in the time between them.")
         shown = min(shown, last - 1)
-    if needed is None or needed >= len(sequence):
-        frames = np.arange(len(sequence))
+    if needed is None or needed >= len(grid):
+        frames = np.arange(len(grid))
     else:
         first = shown - (needed - 1) // 2
-        if not sequence.periodic:
-            first = min(max(0, first), len(sequence) - needed)
-        frames = np.arange(first, first + needed) % len(sequence)
-    times = sequence.grid.part(frames, slice(None)).times_ms
+        if not grid.periodic:
+            first = min(max(0, first), len(grid) - needed)
+        frames = np.arange(first, first + needed) % len(grid)
+    times = grid.part(frames, slice(None)).times_ms
     place = int(np.flatnonzero(frames == shown)[0])
     return frames, float(np.mean(times[place : place + 2])) if in_between else float(times[place])

@@ -12,7 +12,15 @@ import pytest
 
 from STEnhanceLib.assumed import NO_TIMES, NO_UNIT_OF_TIME, NOT_A_CYCLE, PERHAPS_NUMBERS
 from STEnhanceLib.errors import STEnhanceError
-from STEnhanceLib.scene import add_sequence, describe_sequence, find_sequence, load_scene, read_sequence, save_scene
+from STEnhanceLib.scene import (
+    add_sequence,
+    describe_sequence,
+    find_sequence,
+    load_scene,
+    read_part,
+    read_sequence,
+    save_scene,
+)
 
 
 def sequence_node_of(scene, volumes, index_values, unit="ms"):
@@ -249,3 +257,17 @@ def test_a_file_that_is_no_scene_is_refused(tmp_path):
     with pytest.raises(STEnhanceError, match="could not be read"):
         load_scene(tmp_path / "text.mrb", host.scene)
     assert Path.cwd() == working_folder
+
+
+def test_a_part_is_read_as_it_would_be_cut_from_the_whole_and_needs_no_other_voxels(mrml_scene, described):
+    node = add_sequence(described, mrml_scene)
+    whole = read_sequence(node)
+    frames, slices = [6, 7, 0], slice(1, 3)
+    expected = whole.part(frames, slices)
+    for other in range(1, 6):
+        node.GetNthDataNode(other).GetImageData().GetPointData().GetScalars().Fill(np.nan)
+    part = read_part(node, whole.grid, frames, slices)
+    assert np.array_equal(part.frames, expected.frames) and part.frames.dtype == np.float32
+    assert np.array_equal(part.ijk_to_ras, expected.ijk_to_ras)
+    assert np.array_equal(part.times_ms, expected.times_ms) and not part.periodic
+    assert part.name == whole.name
