@@ -184,8 +184,8 @@ def _simulate(options: argparse.Namespace) -> None:
     simulation = simulate(_read(options.input, options), options.acquisition, seed=options.seed)
     if options.keep_kspace and simulation.kspace is None:
         raise STEnhanceError(
-            f"{options.acquisition} has no multi-coil k-space to keep; leave --keep-kspace out, or simulate r13, r26, "
-            "c4 or c8."
+            f"{options.acquisition} has no k-space to keep; leave --keep-kspace out, or simulate r13, r26, c4, c8 or "
+            "h4."
         )
     files.write(simulation.sequence, options.output)
     terminal.say_written(options.output)
@@ -212,6 +212,9 @@ def _enhance(options: argparse.Namespace) -> None:
     device.choose(options.device)
     method = find_method(options.method)
     parameters = parse_parameters(method, dict(_name_and_value(text) for text in options.set))
+    for name in {"prior", "kspace"} - {need.value for need in method.takes}:
+        if getattr(options, name):
+            raise STEnhanceError(f"{method.key} does not use a {name}; leave --{name} out, or pick a method that does.")
     kspace = given.measurement(options.input, options.kspace)
     sequence = _read(options.input, options, kspace)
     reference = _read(options.reference) if options.reference else None

@@ -168,7 +168,7 @@ def test_radial_kspace_is_kept_and_reconstructed(cine, tmp_path):
         pytest.param(("enhance", "CINE", "OUT", "--method", "gridding"), "--kspace FILE", marks=needs_torch),
         (("enhance", "CINE", "OUT", "--no-periodic", "--method", "fourier"), "cycle"),
         (("simulate", "CINE", "OUT", "--acquisition", "x9"), "x9"),
-        (("simulate", "CINE", "OUT", "--acquisition", "s2", "--keep-kspace", "k.npz"), "no multi-coil k-space"),
+        (("simulate", "CINE", "OUT", "--acquisition", "s2", "--keep-kspace", "k.npz"), "no k-space to keep"),
         (("compare", "CINE", "nowhere.seq.nrrd", "--report", "page"), "nowhere.seq.nrrd"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",

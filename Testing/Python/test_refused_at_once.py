@@ -75,6 +75,17 @@ def test_a_report_with_a_reference_on_another_grid(cine, tmp_path, capsys):
 
 
 @pytest.mark.usefixtures("nothing_is_computed")
+@pytest.mark.parametrize("name", ["prior", "kspace"])
+def test_what_the_method_would_leave_aside(cine, tmp_path, capsys, name):
+    """Else its notes would say that only images were given."""
+    arguments = ["enhance", cine, tmp_path / "out.seq.nrrd", "--method", "frequency-split", f"--{name}", cine]
+
+    assert cli.main([*map(str, arguments)]) == 1
+
+    assert f"does not use a {name}; leave --{name} out" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.usefixtures("nothing_is_computed")
 def test_a_scene_that_cannot_be_made_here(cine, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "slicer", None)
 
