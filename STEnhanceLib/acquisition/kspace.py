@@ -12,15 +12,21 @@ from pathlib import Path
 
 import numpy as np
 
+from STEnhanceLib.acquisition import density_scale
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.sequence import Grid
 
 FORMAT = "STEnhance k-space 1"
 HALF_A_CYCLE = 0.5  # where trajectories in cycles per pixel end
 COILS_AS_ONE = 0.2  # how far the root-sum-of-squares of coil maps may be from 1
+AS_BRIGHT = 0.05  # how far the brightness after gridding with a density may be from that of the object
 NEEDED = ("samples", "shape", "ijk_to_ras", "times_ms", "periodic")  # in every file
 ISMRMRD_SUFFIXES = (".h5", ".hdf5", ".mrd")
 SUFFIXES = (".npz", *ISMRMRD_SUFFIXES)
+RESCALED = (
+    "The density of the spokes came on another scale: with it gridding would make images about {:.3g} times as bright "
+    "as the object, so it was divided by that, frame by frame."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,8 +48,9 @@ class KSpace:
             NaN where unknown.
         notes: what had to be assumed or estimated, one sentence each; methods pass them on with their result.
         density: (T, S, R) float32, the area of k-space that each radial sample stands for, in cells of the Cartesian
-            grid, (2π)² / (J·I) in the units of `trajectory`; gridding weights the samples with it, on another scale
-            images come out brighter or darker. By default that of evenly turned spokes, see `radial.ramp_density`.
+            grid, (2π)² / (J·I) in the units of `trajectory`; gridding weights the samples with it. Where it came on
+            another scale it is brought to this one frame by frame, see `density_scale`, and `notes` say so. By default
+            that of evenly turned spokes, see `radial.ramp_density`.
 
     Raises:
         STEnhanceError: shapes that do not belong together, samples that are real, NaN or infinite, a frame in which
@@ -76,6 +83,8 @@ class KSpace:
             self._check_mask()
         else:
             self._check_trajectory()
+        if self.density is not None:
+            self._scale_density()
         for frame, samples in enumerate(self.samples):
             for index, of_slice in enumerate(samples):
                 if not of_slice.any():
@@ -118,7 +127,7 @@ class KSpace:
                 f"The k-space has no coil maps, and to estimate them needs {error.name}, not installed here; install "
                 "with `pip install torch torchkbnufft`."
             ) from None
-        return replace(kspace, coil_sensitivities=estimated, notes=(*notes, coil_estimation.NOTE))
+        return replace(kspace, coil_sensitivities=estimated, notes=(*kspace.notes, coil_estimation.NOTE))
 
     def frame(self, index: int) -> KSpace:
         """The measurement of one frame only."""
@@ -289,6 +298,16 @@ class KSpace:
                 f"The density of k-space goes down to {self.density.min():.4g}; expected areas above 0. Give those in "
                 "the centre their shares of the innermost disc."
             )
+
+    def _scale_density(self) -> None:
+        """Of each frame by itself: then it does not matter of which frames a part consists, see `part`."""
+        brightness = density_scale.brightness_of_a_spot(self.density, self.trajectory, self.grid.shape[1:])
+        if np.abs(brightness - 1).max() <= AS_BRIGHT or not brightness.min() > 0:
+            return
+        density = (self.density / brightness[:, None, None]).astype(np.float32)
+        density.setflags(write=False)
+        object.__setattr__(self, "density", density)
+        object.__setattr__(self, "notes", (*self.notes, RESCALED.format(np.median(brightness))))
 
     def _check_trajectory(self) -> None:
         if self.trajectory.shape[2] < 2:

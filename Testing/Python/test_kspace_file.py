@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -45,6 +46,16 @@ def test_k_space_survives_its_file(measured, tmp_path, key):
     np.testing.assert_array_equal(loaded.grid.times_ms, saved.grid.times_ms)
 
 
+def _gridded(of_slice) -> torch.Tensor:
+    operator, samples = of_slice
+    return operator.gridded(samples)
+
+
+def _averaged(of_slice) -> torch.Tensor:
+    operator, samples = of_slice
+    return operator.time_average(samples)
+
+
 def test_gridding_takes_the_density_that_came_with_the_spokes(measured, tmp_path):
     """Spokes that were measured twice stand for half of their area each; only their density tells."""
     once = measured["r13"]
@@ -58,7 +69,7 @@ def test_gridding_takes_the_density_that_came_with_the_spokes(measured, tmp_path
     told = dataclasses.replace(twice, density=shares)
 
     def gridded(kspace):
-        return np.stack([operator.gridded(samples) for operator, samples in slice_operators(kspace, "cpu")], axis=1)
+        return np.stack(list(map(_gridded, slice_operators(kspace, "cpu"))), axis=1)
 
     expected = gridded(once)
     np.testing.assert_allclose(gridded(told), expected, atol=1e-5 * np.abs(expected).max())
@@ -66,6 +77,32 @@ def test_gridding_takes_the_density_that_came_with_the_spokes(measured, tmp_path
     told.save(tmp_path / "measurement.npz")
     np.testing.assert_array_equal(KSpace.load(tmp_path / "measurement.npz").density, told.density)
     np.testing.assert_array_equal(told.frame(4).density, told.density[4:5])
+
+
+@pytest.mark.parametrize("unit", [12, 1e-6, np.geomspace(0.1, 10, 9)[:, None, None]], ids=["12", "tiny", "per frame"])
+def test_a_density_on_any_scale_gives_the_same_images_and_a_note(measured, tmp_path, unit):
+    """Programs make the largest or the sum 1, of all frames or of each; the area is known up to that."""
+    once = measured["r13"]
+    area = ramp_density(torch.tensor(once.trajectory), once.grid.shape[1:]).numpy()
+    known, scaled = dataclasses.replace(once, density=area), dataclasses.replace(once, density=unit * area)
+
+    for of_unit, of_area in zip(slice_operators(scaled, "cpu"), slice_operators(known, "cpu"), strict=True):
+        for found, expected in ((kind(of_unit), kind(of_area)) for kind in (_gridded, _averaged)):
+            assert (found - expected).abs().max() < 0.02 * expected.abs().max()
+    assert np.array_equal(known.density, area) and not known.notes
+    said = re.findall(r"images about (\S+) times as bright as the object", " ".join(scaled.notes))
+    assert list(map(float, said)) == pytest.approx([np.median(unit)], rel=0.02)
+    scaled.save(tmp_path / "measurement.npz")
+    again = KSpace.load(tmp_path / "measurement.npz")
+    assert again.notes == scaled.notes, "it came on that scale once"
+    np.testing.assert_array_equal(again.frame(4).density, scaled.density[4:5])
+
+
+def test_the_scale_of_a_density_is_noted_where_coil_maps_are_estimated_too(measured):
+    once = measured["r13"]
+    area = ramp_density(torch.tensor(once.trajectory), once.grid.shape[1:]).numpy()
+    kspace = KSpace.without_coil_maps(once.samples, once.grid, trajectory=once.trajectory, density=3 * area)
+    assert ["scale" in note for note in kspace.notes] == [True, False]
 
 
 def test_cartesian_file_holds_only_measured_lines(measured, tmp_path):
