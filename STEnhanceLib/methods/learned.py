@@ -15,6 +15,11 @@ from STEnhanceLib.sequence import Grid, ImageSequence
 
 BRIGHT = 99.9  # percentile of the magnitude that networks see as 1
 ENOUGH = 2**23  # voxels for a percentile
+RECIPE = "stenhance train {}"  # as the metadata of models name what made them
+OTHER_RECIPE = (
+    "The model {} was made by another recipe ({}) than {}, for this use: {}; whether it is used for the same here "
+    "could not be checked."
+)
 ROUNDED = 1.03  # a factor of 5 may become 5.1 when matrices are rounded
 
 
@@ -35,6 +40,29 @@ def chosen_model(wanted: str, shipped: str, network: str, task: Task = Task.SUPE
     if its_task != task.value:
         raise STEnhanceError(f"The model {wanted} is for {its_task}; expected one for {task.value}, such as {shipped}.")
     return wanted
+
+
+def notes_on_training(model: str, shipped: str, other: str) -> list[str]:
+    """A note where it is not known whether a model learnt what it is used for, else none.
+
+    Args:
+        model: a name that `chosen_model` returned.
+        shipped: the model that comes with STEnhance for this; whatever its recipe made is as good.
+        other: the one of the same network and task that comes for something else.
+
+    Raises:
+        STEnhanceError: the recipe of `other` made the model.
+    """
+    if model == shipped:
+        return []
+    metadata = find_model(model).metadata
+    recipe, use = metadata["training"]["recipe"], metadata["intended_use"].rstrip(".")
+    if recipe == RECIPE.format(other):
+        raise STEnhanceError(
+            f"The model {model} was trained for something else ({use}); expected one that `{RECIPE.format(shipped)}` "
+            "made. Name such a model, or none for what comes with STEnhance."
+        )
+    return [] if recipe == RECIPE.format(shipped) else [OTHER_RECIPE.format(model, recipe, shipped, use)]
 
 
 def beyond(most: int, source: Grid, grid: Grid, consequence: str) -> list[str]:

@@ -73,6 +73,7 @@ def enhance(
     finer = thinner = sharp = None
     if in_plane_grid.shape != sequence.grid.shape:
         finer = learned.chosen_model(parameters.model, IN_PLANE, NETWORK)
+        notes += learned.notes_on_training(finer, IN_PLANE, THROUGH_PLANE)
         notes += learned.beyond(MOST_TRAINED, sequence.grid, in_plane_grid, "the network was not trained for that")
         if prior is not None:
             sharp, of_prior = priors.prepared(prior, sequence, in_plane_grid)
@@ -81,6 +82,7 @@ def enhance(
         notes.append("The prior was not used, because the pixels stay as they are.")
     if parameters.slice_factor != 1:
         thinner = learned.chosen_model("" if finer else parameters.model, THROUGH_PLANE, NETWORK)
+        notes += learned.notes_on_training(thinner, THROUGH_PLANE, IN_PLANE)
         notes.append(SLICES_ASSUMED)
     models = tuple(model for model in (finer, thinner) if model)
     if not models:

@@ -60,8 +60,9 @@ def enhance(sequence: ImageSequence, parameters: XtYtParameters, kspace: KSpace 
     notes: list[str] = []
     if kspace is None or parameters.form == IMAGES_ONLY:
         return _of_images(sequence, parameters, notes)
-    shipped = CARTESIAN if kspace.mask is not None else RADIAL
+    shipped, other = (CARTESIAN, RADIAL) if kspace.mask is not None else (RADIAL, CARTESIAN)
     model = learned.chosen_model(parameters.model, shipped, CASCADE, Task.ARTEFACT_REDUCTION)
+    notes += learned.notes_on_training(model, shipped, other)
     # Parts of a human cycle and of a phantom's gain 0.2 to 1.1 dB in their first and last frames by frames that lead
     # back, from spokes. From interleaved lines all frames lose 0.3 to 0.5 dB: mirrored in time, aliases lie at
     # frequencies of the other sign, which the network does not know.
