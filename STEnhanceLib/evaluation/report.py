@@ -16,6 +16,7 @@ from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.evaluation.comparison import Comparison
 from STEnhanceLib.evaluation.panes import make_viewer
 from STEnhanceLib.evaluation.sections import section
+from STEnhanceLib.files.replace import try_to_write_into
 from STEnhanceLib.methods.run import NOT_FOR_CLINICAL_USE
 
 __all__ = ["Comparison", "write_report"]
@@ -70,12 +71,17 @@ def refuse_unwritable(folder: Path) -> None:
     """Stop before anything is computed for a page that could not be written, and keep one that somebody else wrote.
 
     Raises:
-        STEnhanceError: the folder is a file, or holds an `index.html` that `write_report` did not write.
+        STEnhanceError: the folder is a file or cannot be written, or holds an `index.html` that `write_report` did
+            not write.
     """
     page = Path(folder) / "index.html"
     there = next(place for place in (page.parent, *page.parent.resolve().parents) if place.exists())
     if not there.is_dir():
         raise STEnhanceError(f"The report cannot be written to {page}, since {there} is a file. Choose another folder.")
+    try:
+        try_to_write_into(page.parent)
+    except OSError as error:
+        raise _unwritable(page, error) from None
     try:
         with page.open(encoding="utf-8", errors="replace") as file:
             is_ours = f'<meta name="generator" content="{_GENERATOR} ' in file.read(_HEAD_LENGTH)
@@ -114,8 +120,12 @@ def _write_whole(path: Path, text: str) -> Path:
             Path(unfinished).unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise STEnhanceError(
-            f"The report cannot be written to {path} ({error.strerror or error}); expected a writable folder "
-            "with space. Choose another folder."
-        ) from None
+        raise _unwritable(path, error) from None
     return path
+
+
+def _unwritable(path: Path, error: OSError) -> STEnhanceError:
+    return STEnhanceError(
+        f"The report cannot be written to {path} ({error.strerror or error}); expected a writable folder with space. "
+        "Choose another folder."
+    )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
@@ -36,3 +37,20 @@ def replaced_when_complete(path: Path) -> Iterator[BinaryIO]:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def try_to_write_into(folder: Path) -> None:
+    """Make a file in a folder, and the folder if need be; nothing of it is left behind.
+
+    Raises:
+        OSError: as the system says it (no permission, a file in the way).
+    """
+    absent = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    finally:
+        for place in absent:
+            with suppress(OSError):  # not made, or somebody else put something there meanwhile
+                place.rmdir()

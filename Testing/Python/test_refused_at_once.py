@@ -65,6 +65,38 @@ def test_a_report_where_a_file_is_or_will_be(cine, tmp_path, capsys, report):
 
 
 @pytest.mark.usefixtures("nothing_is_computed")
+@pytest.mark.parametrize("report", ["/proc/report/of/it", "/proc", "link", "link/report"])
+def test_a_report_where_no_folder_can_be_made(cine, tmp_path, capsys, report):
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    before = sorted(tmp_path.rglob("*"))
+    arguments = ["enhance", cine, tmp_path / "out.seq.nrrd", "--method", "zero-fill", "--report", tmp_path / report]
+
+    assert cli.main([*map(str, arguments)]) == 1
+
+    said = capsys.readouterr().err
+    assert report.split("/")[-1] in said and "Choose another folder" in said and len(said.strip().splitlines()) == 1
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.usefixtures("nothing_is_computed")
+@pytest.mark.parametrize("out", ["out.seq.nrrd", "out.mrb"])
+def test_a_folder_into_which_nothing_can_be_written(cine, capsys, out):
+    assert cli.main(["enhance", str(cine), f"/proc/{out}", "--method", "zero-fill"]) == 1
+
+    said = capsys.readouterr().err
+    assert f"/proc/{out}" in said and len(said.strip().splitlines()) == 1
+
+
+def test_a_trial_leaves_no_folder_behind(cine, tmp_path, capsys):
+    """Not even where something else is refused later."""
+    arguments = ["enhance", cine, tmp_path / "out.seq.nrrd", "--method", "nonsense", "--report", tmp_path / "a" / "b"]
+
+    assert cli.main([*map(str, arguments)]) == 1
+
+    assert "nonsense" in capsys.readouterr().err and not (tmp_path / "a").exists()
+
+
+@pytest.mark.usefixtures("nothing_is_computed")
 def test_a_report_with_a_reference_on_another_grid(cine, tmp_path, capsys):
     arguments = ["enhance", cine, tmp_path / "out.seq.nrrd", "--method", "zero-fill", "--reference", cine]
 
