@@ -5,6 +5,7 @@ Runs unchanged inside Slicer and on `slicer-core` (see `headless`). Only to be c
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +17,10 @@ from STEnhanceLib.assumed import NOT_A_CYCLE, without_doubts
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.methods.run import UNSUPPORTED_PER_FRAME, unsupported_text
 from STEnhanceLib.node_times import FRAME_TIME_MS, frame_attributes, frame_times
+from STEnhanceLib.printed_by_libraries import kept_back
 from STEnhanceLib.sequence import Grid, ImageSequence
+
+logger = logging.getLogger(__name__)
 
 # Node attributes. They survive in .seq.nrrd and .mrb files, where `files` reads and writes the same ones.
 PERIODIC = "STEnhance.Periodic"
@@ -245,13 +249,16 @@ def save_scene(path: str | os.PathLike, scene=None) -> Path:
     messages = slicer.vtkMRMLMessageCollection()
     try:
         # The folder inside the bundle takes the name of the file, so the unfinished file bears the final name already.
-        with tempfile.TemporaryDirectory(prefix=".saving-", dir=target.parent) as folder:
+        with kept_back(), tempfile.TemporaryDirectory(prefix=".saving-", dir=target.parent) as folder:
             unfinished = Path(folder) / target.name
             written = scene.WriteToMRB(str(unfinished), None, messages)
             if not written or not unfinished.is_file():
+                told = messages.GetAllMessagesAsString().strip()
+                logger.debug("%s", told)
+                _, _, reason = told.rpartition("': ")  # of the last message, behind the name of the unfinished file
                 raise STEnhanceError(
-                    f"{target} could not be written: {messages.GetAllMessagesAsString().strip() or 'no reason given'} "
-                    "Check that the disk has room and that the folder may be written."
+                    f"{target} could not be written ({reason or 'no reason given'}); expected room on the disks and "
+                    "folders that may be written. Check both."
                 )
             unfinished.replace(target)
     except OSError as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import resource
 import zipfile
 from dataclasses import replace
@@ -12,6 +14,7 @@ import pytest
 
 from STEnhanceLib.assumed import NO_TIMES, NO_UNIT_OF_TIME, NOT_A_CYCLE, PERHAPS_NUMBERS
 from STEnhanceLib.errors import STEnhanceError
+from STEnhanceLib.printed_by_libraries import kept_back
 from STEnhanceLib.scene import (
     add_sequence,
     describe_sequence,
@@ -21,6 +24,7 @@ from STEnhanceLib.scene import (
     read_sequence,
     save_scene,
 )
+from STEnhanceLib.sequence import ImageSequence
 
 
 def sequence_node_of(scene, volumes, index_values, unit="ms"):
@@ -218,24 +222,38 @@ def test_a_sequence_inside_a_saved_scene_is_a_file_of_its_own(mrml_scene, beatin
     assert np.abs(read.ijk_to_ras - kept.ijk_to_ras).max() <= 1e-6
 
 
-def test_a_failed_save_leaves_the_old_file_and_nothing_else(beating_disc, tmp_path):
-    """Without the fixture that watches VTK, which has reason to complain here."""
+@pytest.mark.parametrize(("room", "reason"), [(20_000, "save scene to data bundle"), (100_000, "compress bundle")])
+def test_a_failed_save_leaves_the_old_file_and_says_one_sentence(tmp_path, capfd, caplog, room, reason):
+    """Without the fixture that watches VTK, which has reason to complain here: that goes into the log."""
     pytest.importorskip("slicer")
     from STEnhanceLib import headless
 
-    headless.start()
-    add_sequence(beating_disc)
+    host = headless.new_host()
+    noise = np.random.default_rng(0).random((2, 1, 100, 128), np.float32)  # hardly gets smaller when compressed
+    add_sequence(ImageSequence(noise, np.eye(4), np.arange(2.0)), host.scene)
     target = tmp_path / "scene.mrb"
     target.write_text("the old one")
+    capfd.readouterr()
+    caplog.set_level(logging.DEBUG, "STEnhanceLib")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))  # as if the disk were full
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))  # as if the disk were full
     try:
-        with pytest.raises(STEnhanceError, match="could not be written"):
-            save_scene(target)
+        with pytest.raises(STEnhanceError, match=rf"could not be written \([^\n]*{reason}[^\n]*\n?$"):
+            save_scene(target, host.scene)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert capfd.readouterr() == ("", "")
+    assert "vtkMRMLScene::WriteToMRB" in caplog.text
     assert target.read_text() == "the old one"
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_what_libraries_print_is_not_lost_where_nothing_failed(capfd):
+    with kept_back():
+        os.write(1, b"a word\n")
+        os.write(2, b"a warning\n")
+        assert capfd.readouterr() == ("", "")
+    assert capfd.readouterr() == ("a word\n", "a warning\n")
 
 
 @pytest.mark.parametrize(("path", "complaint"), [("scene.nii", r"ends in \.mrb"), ("nowhere/scene.mrb", "not exist")])
