@@ -17,17 +17,30 @@ def elastic(rng: np.random.Generator, count: int, shape_ji: tuple[int, int], lar
     return strength * functional.interpolate(coarse, shape_ji, mode="bicubic", align_corners=True).clamp(-1, 1)
 
 
-def turned_and_zoomed(images: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
-    """(C, J, I) images together mirrored, turned by quarters, and now and then by any angle and zoomed a little."""
+def turned_and_zoomed(
+    images: torch.Tensor,
+    rng: np.random.Generator,
+    *,
+    share: float = 0.3,
+    zoom: tuple[float, float] = (0.75, 1.2),
+) -> torch.Tensor:
+    """(C, J, I) images together mirrored, turned by quarters, and now and then by any angle and zoomed.
+
+    Args:
+        images: of one anatomy.
+        rng: decides.
+        share: of the calls that turn by any angle and zoom.
+        zoom: least and largest.
+    """
     if rng.random() < 0.5:
         images = images.flip(-1)
     images = torch.rot90(images, int(rng.integers(4)), (-2, -1))
-    if rng.random() > 0.3:
+    if rng.random() > share:
         return images.contiguous()
-    angle, zoom = rng.uniform(-np.pi / 6, np.pi / 6), rng.uniform(0.75, 1.2)
+    angle, scale = rng.uniform(-np.pi / 6, np.pi / 6), rng.uniform(*zoom)
     rows, columns = images.shape[-2:]
     j = torch.arange(rows, dtype=torch.float32).view(-1, 1) - (rows - 1) / 2
     i = torch.arange(columns, dtype=torch.float32).view(1, -1) - (columns - 1) / 2
-    cos, sin = float(np.cos(angle) / zoom), float(np.sin(angle) / zoom)
+    cos, sin = float(np.cos(angle) / scale), float(np.sin(angle) / scale)
     by = torch.stack([cos * j - sin * i - j, sin * j + cos * i - i])[None]
     return warp_sharp(images[None], by)[0]

@@ -22,6 +22,7 @@ from STEnhanceLib.training.exercises.undersampled_cines import (  # noqa: E402
     some_coils,
     tuning_scan,
 )
+from STEnhanceLib.training.motion import turned_and_zoomed  # noqa: E402
 from STEnhanceLib.training.recipe import find_recipe  # noqa: E402
 from STEnhanceLib.training.stock import Stock, phantoms  # noqa: E402
 
@@ -42,6 +43,17 @@ def test_cines_have_as_many_frames_as_asked_for_and_move(stock, frames):
         assert images.shape == (frames, 48, 40)
         assert torch.isfinite(images).all()
         assert (images - images.mean(0)).abs().max() > 0
+
+
+def test_anatomy_that_is_zoomed_keeps_its_place_and_fills_as_much_more_of_the_image():
+    j, i = torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="ij")
+    disc = torch.sigmoid(9 - torch.hypot(j - 31.5, i - 31.5))[None]
+
+    for seed in range(4):
+        larger = turned_and_zoomed(disc, np.random.default_rng(seed), share=1.0, zoom=(1.8, 1.8))
+
+        assert float(larger.sum() / disc.sum()) == pytest.approx(1.8**2, rel=0.02)
+        assert float((larger * j[None]).sum() / larger.sum()) == pytest.approx(31.5, abs=0.1)
 
 
 def test_coils_add_up_to_one_everywhere():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 
@@ -15,7 +17,13 @@ MOTION = 5.0  # pixels, of a still over a cycle
 HARMONICS = 3
 
 
-def cine(stock: Stock, rng: np.random.Generator, frames: int, shape_ji: tuple[int, int]) -> torch.Tensor:
+def cine(
+    stock: Stock,
+    rng: np.random.Generator,
+    frames: int,
+    shape_ji: tuple[int, int],
+    turned: Callable[[torch.Tensor, np.random.Generator], torch.Tensor] = turned_and_zoomed,
+) -> torch.Tensor:
     """(T, J, I) float32: so many successive moments of one slice.
 
     A cycle that is longer is cut, so that time does not close; a shorter one goes on with its second turn.
@@ -25,6 +33,7 @@ def cine(stock: Stock, rng: np.random.Generator, frames: int, shape_ji: tuple[in
         rng: decides.
         frames: T.
         shape_ji: of the window.
+        turned: puts the frames into another orientation and size, all alike.
     """
     kind = rng.random()
     if stock.stills and (kind < STILL or not stock.cines):
@@ -36,7 +45,7 @@ def cine(stock: Stock, rng: np.random.Generator, frames: int, shape_ji: tuple[in
         whole = several[rng.integers(len(several))]
         moments = (int(rng.integers(len(whole))) + np.arange(frames)) % len(whole)
         images = cut(torch.from_numpy(whole[moments, rng.integers(whole.shape[1])]), _around(shape_ji), rng)
-    images = cut(turned_and_zoomed(images, rng), shape_ji, rng)
+    images = cut(turned(images, rng), shape_ji, rng)
     return brightened(images.flip(0) if rng.random() < 0.5 else images, rng)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +17,7 @@ from STEnhanceLib.networks.intensity import brightness
 from STEnhanceLib.sequence import Grid
 from STEnhanceLib.training import losses
 from STEnhanceLib.training.exercises.moving_images import cine
+from STEnhanceLib.training.motion import turned_and_zoomed
 from STEnhanceLib.training.stock import Stock
 
 SSIM_WEIGHT = 0.05
@@ -43,18 +44,27 @@ class UndersampledCines:
         stock: what there is.
         device: where to compute.
         acquisition: `CARTESIAN` lines or `RADIAL` spokes.
+        windows: rows and columns, one pair of them for each batch; by default those of `WINDOWS`.
+        turned: as for `moving_images.cine`.
     """
 
-    def __init__(self, stock: Stock, device: torch.device, acquisition: str):
+    def __init__(
+        self,
+        stock: Stock,
+        device: torch.device,
+        acquisition: str,
+        windows: Sequence[tuple[int, int]] = (),
+        turned: Callable[[torch.Tensor, np.random.Generator], torch.Tensor] = turned_and_zoomed,
+    ):
         self.stock, self.device, self.acquisition = stock, device, acquisition
+        self.windows, self.turned = windows or WINDOWS[acquisition], turned
         self._spokes: dict[tuple, RadialOperator] = {}  # their matrices take longer to make than a step
 
     def batch(self, rng: np.random.Generator) -> Scan:
         """One scan with its own anatomy, coils, noise and sampling."""
-        windows = WINDOWS[self.acquisition]
-        shape = windows[rng.integers(len(windows))]
+        shape = self.windows[rng.integers(len(self.windows))]
         frames = int(rng.integers(9, 21)) if self.acquisition == CARTESIAN else FRAMES[rng.integers(len(FRAMES))]
-        images = cine(self.stock, rng, frames, shape)
+        images = cine(self.stock, rng, frames, shape, self.turned)
         images = images * torch.from_numpy(smooth_phase(_grid(shape), int(rng.integers(2**31))))
         coils = some_coils(rng, shape)
         operator = self._operator(rng, frames, coils)

@@ -3,6 +3,7 @@
 from functools import partial
 
 from STEnhanceLib.training.exercises.undersampled_cines import CARTESIAN, UndersampledCines
+from STEnhanceLib.training.motion import turned_and_zoomed
 from STEnhanceLib.training.recipe import Card, Recipe
 
 CITATION = (
@@ -10,6 +11,10 @@ CITATION = (
     "1904.01574); several blocks as in Aggarwal et al., IEEE TMI 2019; 38:394-405."
 )
 CONFIGURATION = {"blocks": 4, "steps": 2, "features": 16, "stages": 3, "convolutions": 2, "fold": 2}
+# Nearer to whole images than is needed to see what aliases where.
+WINDOWS = ((96, 40), (128, 40), (160, 32), (192, 32))
+# Pixels of another scanner, or of a larger or smaller patient: motion and edges then span more or fewer of them.
+TURNED = partial(turned_and_zoomed, share=0.5, zoom=(0.75, 1.8))
 FORMAT = {
     "inputs": "samples of one slice (T, C, …) complex64, and the operator of their acquisition with its coil maps",
     "outputs": "(T, J, I) complex64",
@@ -28,8 +33,8 @@ RECIPE = Recipe(
     title="xt/yt U-Net for Cartesian lines",
     network="xt-yt-cascade",
     configuration=CONFIGURATION,
-    exercise=partial(UndersampledCines, acquisition=CARTESIAN),
-    steps=5_000,
+    exercise=partial(UndersampledCines, acquisition=CARTESIAN, windows=WINDOWS, turned=TURNED),
+    steps=8_000,
     learning_rate=4e-3,
     card=Card(
         task="artefact reduction",
