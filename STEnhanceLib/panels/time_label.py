@@ -8,7 +8,8 @@ from slicer.util import VTKObservationMixin
 from STEnhanceLib.panels.frame_label import frame_on_screen, result_with_generated_frames
 from STEnhanceLib.scene import FRAME_GENERATED
 
-BEFORE_THE_TOOLBAR, AFTER_THE_TOOLBAR = 1.0, -1.0  # priorities of observers; Slicer's widgets have 0
+# Priorities of observers; Slicer's widgets have 0.
+BEFORE_ALL, BEFORE_THE_TOOLBAR, AFTER_THE_TOOLBAR = 2.0, 1.0, -1.0
 
 
 class TimeLabel(VTKObservationMixin):
@@ -24,6 +25,7 @@ class TimeLabel(VTKObservationMixin):
         VTKObservationMixin.__init__(self)
         self._result = self._browser = None
         self._word = _("(generated)") + " "
+        self._changes_format = False
 
     def follow(self, result_node) -> None:
         """Label this result from now on, in the place of what was labelled before; None for nothing."""
@@ -37,11 +39,15 @@ class TimeLabel(VTKObservationMixin):
         for event in ("ModifiedEvent", browser.SequenceNodeModifiedEvent):
             self.addObserver(browser, event, self._come, priority=BEFORE_THE_TOOLBAR)
             self.addObserver(browser, event, self._go, priority=AFTER_THE_TOOLBAR)
+        self._silencer = browser.AddObserver("AnyEvent", self._silence, BEFORE_ALL)
         if self._prefix() == self._word:
             browser.Modified()  # the toolbar has written its time already
 
     def stop(self) -> None:
         """Leave the toolbar alone."""
+        if self._browser is not None:
+            self._go()  # while an event is handled, whose end would now be missed
+            self._browser.RemoveObserver(self._silencer)
         self.removeObservers()
         self._result = self._browser = None
 
@@ -64,7 +70,13 @@ class TimeLabel(VTKObservationMixin):
         users_own = browser.GetIndexDisplayFormat()
         for ours in (self._word, " " * len(self._word)):
             users_own = users_own.removeprefix(ours)
-        quiet = browser.GetDisableModifiedEvent()
-        browser.SetDisableModifiedEvent(True)  # the event that is being handled is enough
+        self._changes_format = True
         browser.SetIndexDisplayFormat(prefix + users_own)
-        browser.SetDisableModifiedEvent(quiet)
+        self._changes_format = False
+
+    def _silence(self, browser, _event) -> None:
+        """Nobody hears of our change: the event that is being handled is enough.
+
+        `SetDisableModifiedEvent` would only put it off, to whoever ends a change of the browser next.
+        """
+        browser.GetCommand(self._silencer).SetAbortFlag(self._changes_format)

@@ -165,3 +165,21 @@ def test_a_browser_without_generated_frames_is_left_alone(host, panel, coarse):
     toolbar = Toolbar(publication.browser)
     publication.browser.SetSelectedItemNumber(1)
     assert toolbar.text == MEASURED
+
+
+def test_nobody_else_hears_of_it_not_even_later(publication, toolbar):
+    browser = publication.browser
+    browser.SetSelectedItemNumber(3)
+    toolbar.said.clear()
+    browser.EndModify(browser.StartModify())
+    assert toolbar.said == [] and browser.GetModifiedEventPending() == 0
+    # What answers a change of the browser by a change of its own would answer that for ever.
+    browser.AddObserver("ModifiedEvent", lambda *_: browser.EndModify(browser.StartModify()))
+    browser.SetSelectedItemNumber(5)
+    assert len(toolbar.said) == 1
+
+
+def test_a_label_that_ends_while_the_browser_changes_leaves_no_word_in_the_scene(publication, toolbar, panel):
+    publication.browser.AddObserver("ModifiedEvent", lambda *_: panel.cleanup())
+    publication.browser.SetSelectedItemNumber(3)
+    assert publication.browser.GetIndexDisplayFormat() == "%.2f"
