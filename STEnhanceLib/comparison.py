@@ -12,9 +12,10 @@ import numpy as np
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.methods import SideMap
 from STEnhanceLib.methods.run import unsupported_per_frame
+from STEnhanceLib.node_times import frame_times
 from STEnhanceLib.publication import Publication
-from STEnhanceLib.scene import add_sequence, find_sequence, frame_times, free_name, read_sequence, save_scene
-from STEnhanceLib.sequence import Grid, ImageSequence
+from STEnhanceLib.scene import add_sequence, find_sequence, free_name, read_sequence, save_scene
+from STEnhanceLib.sequence import Grid, ImageSequence, frames_per_second
 
 # A scene file keeps the number of a layout but not its description (vtkMRMLLayoutNode::WriteXML), so a saved
 # comparison must use layouts that every Slicer has. The views are named from left to right, top to bottom.
@@ -211,11 +212,6 @@ def compared_scene(
     browser.SetPlaybackRateFps(frames_per_second(frame_times(browser.GetMasterSequenceNode())[0]))
     open_views(host, nodes, pane_size)
     return host, nodes
-
-
-def frames_per_second(times_ms: np.ndarray) -> int:
-    """As fast as the heart, as far as a screen can."""
-    return int(np.clip(round(1000 / np.median(np.diff(times_ms))), 1, 30)) if len(times_ms) > 1 else 1
 
 
 def open_views(host, panes: Sequence, pane_size: tuple[int, int] | None = None) -> None:

@@ -11,12 +11,11 @@ from STEnhanceLib.beside import leave_browser, place_beside, remove, sequences_o
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.methods import SideMap
 from STEnhanceLib.methods.run import GENERATED_FRAMES, SAME_MOMENT_MS, generated_text, is_generated
-from STEnhanceLib.node_times import frame_times, index_values
+from STEnhanceLib.node_times import FRAME_TIME_MS, frame_times, index_values
 from STEnhanceLib.scene import (
     FRAME_DISTANCE_MS,
     FRAME_GENERATED,
     FRAME_METHOD,
-    FRAME_TIME_MS,
     FRAME_UNSUPPORTED,
     add_browser,
     describe,

@@ -189,6 +189,11 @@ class ImageSequence:
         return ImageSequence.from_frames(voxels, grid, name=self.name, notes=self.notes, attributes=self.attributes)
 
 
+def frames_per_second(times_ms: np.ndarray) -> int:
+    """How fast to play frames: as fast as the heart, as far as a screen can."""
+    return int(np.clip(round(1000 / np.median(np.diff(times_ms))), 1, 30)) if len(times_ms) > 1 else 1
+
+
 def _checked_matrix(matrix) -> np.ndarray:
     matrix = np.array(matrix, dtype=np.float64)
     if matrix.shape != (4, 4) or not np.isfinite(matrix).all() or not np.array_equal(matrix[3], (0, 0, 0, 1)):

@@ -12,7 +12,8 @@ import numpy as np
 
 from STEnhanceLib.beside import leave_browser, place_beside, remove, with_helpers
 from STEnhanceLib.methods import SideMap
-from STEnhanceLib.scene import FRAME_TIME_MS, describe, free_name, insert_frame
+from STEnhanceLib.node_times import FRAME_TIME_MS
+from STEnhanceLib.scene import describe, free_name, insert_frame
 
 MAP_OF = "STEnhance.MapOf"  # attribute of the sequence node of a map: the name of the result
 BRIGHT_PERCENTILE = 99  # of the first map that is not zero: what has the brightest colour

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from STEnhanceLib.comparison import frames_per_second
 from STEnhanceLib.evaluation.alignment import field_of_view, frames_at, held_frames, interpolated, slice_at
 from STEnhanceLib.evaluation.comparison import Comparison
 from STEnhanceLib.evaluation.curves import nice_ceiling
@@ -14,7 +13,7 @@ from STEnhanceLib.evaluation.metrics import HEART_BOX
 from STEnhanceLib.evaluation.pictures import grey_levels, png_data_uri, sheet, sheet_columns, signed_levels
 from STEnhanceLib.methods.declaration import MAP_TITLE, MAP_UNIT
 from STEnhanceLib.methods.run import unsupported_per_frame
-from STEnhanceLib.sequence import Grid, ImageSequence
+from STEnhanceLib.sequence import Grid, ImageSequence, frames_per_second
 
 MOST_SLICES = 5
 PROFILE_MM = 60.0  # half the length of a space-time profile, enough for a heart

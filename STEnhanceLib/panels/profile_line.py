@@ -14,9 +14,9 @@ from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
 from STEnhanceLib.comparison import shown_volume
+from STEnhanceLib.node_times import frame_times
 from STEnhanceLib.panels import time_profile
 from STEnhanceLib.panels.live_comparison import PANES
-from STEnhanceLib.scene import frame_times
 
 SETTLE_MS = 30  # while an end is dragged, pictures follow at most this often
 

@@ -8,7 +8,8 @@ import numpy as np
 import slicer
 
 from STEnhanceLib.evaluation.alignment import common_times, held_frames
-from STEnhanceLib.scene import find_sequence, frame_times
+from STEnhanceLib.node_times import frame_times
+from STEnhanceLib.scene import find_sequence
 from STEnhanceLib.sequence import Grid
 
 PICTURE_WIDTH = 420  # pixels

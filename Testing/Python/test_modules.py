@@ -203,6 +203,7 @@ def test_leaving_slicer_ends_the_worker(host, phantom):
 
 def test_a_corrected_frame_duration_and_cycle_reach_the_result(host, phantom):
     from STEnhanceLib import scene
+    from STEnhanceLib.node_times import frame_times
 
     panel = host.load_module(module_file("TemporalInterpolation")).panel
     panel.parameters.inputNode = scene.add_sequence(phantom)
@@ -213,7 +214,7 @@ def test_a_corrected_frame_duration_and_cycle_reach_the_result(host, phantom):
     host.wait_until(lambda: not panel.running)
     assert panel.run.error is None
     assert panel.run.result.GetNumberOfDataNodes() == 19
-    times, _ = scene.frame_times(panel.run.result)
+    times, _ = frame_times(panel.run.result)
     np.testing.assert_allclose(times, np.arange(19) * 25.0)
 
 
