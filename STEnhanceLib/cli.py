@@ -203,7 +203,7 @@ def _enhance(options: argparse.Namespace) -> None:
     from STEnhanceLib.kept_maps import KeptMaps
     from STEnhanceLib.methods import find_method, parse_parameters
     from STEnhanceLib.methods.declaration import UNSUPPORTED
-    from STEnhanceLib.methods.run import enhance_all, expected_result
+    from STEnhanceLib.methods.run import announcement, enhance_all
     from STEnhanceLib.sequence import ImageSequence
 
     given_files = [options.input, options.reference, options.prior, options.kspace]
@@ -221,7 +221,7 @@ def _enhance(options: argparse.Namespace) -> None:
     inputs = {"prior": _read(options.prior) if options.prior else None, "kspace": kspace}
     measured_on_page = options.report and reference is not None
     if options.removed or measured_on_page:
-        planned = expected_result(method, sequence.grid, parameters, has_kspace=kspace is not None)
+        planned = announcement(method, sequence.grid, parameters, has_kspace=kspace is not None).grid
         if options.removed:
             removed.check_grid(sequence.grid, planned)
         if measured_on_page:

@@ -107,12 +107,7 @@ def unsupported_per_frame(result: ImageSequence) -> np.ndarray | None:
     return shares if len(shares) == len(result) else None
 
 
-def expected_result(method: Method, grid: Grid, parameters: Any, has_kspace: bool = False) -> Grid:
-    """Where and when the result would lie; see `expected`."""
-    return expected(method, grid, parameters, has_kspace).grid
-
-
-def expected(method: Method, grid: Grid, parameters: Any, has_kspace: bool = False) -> Enhancement:
+def announcement(method: Method, grid: Grid, parameters: Any, has_kspace: bool = False) -> Enhancement:
     """What a method would announce, found without any voxels and in milliseconds; only without the frames.
 
     A method that works on k-space keeps the grid, and has a map where its parameter `support` asks for one.

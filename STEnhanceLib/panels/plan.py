@@ -12,7 +12,7 @@ from STEnhanceLib import scene
 from STEnhanceLib.acquisition import kspace_kind
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.methods import Enhancement, Method, Need, parse_parameters
-from STEnhanceLib.methods.run import expected
+from STEnhanceLib.methods.run import announcement
 from STEnhanceLib.panels.input_section import corrections
 from STEnhanceLib.panels.parameter_node import EnhanceParameterNode
 from STEnhanceLib.sequence import Grid
@@ -70,4 +70,4 @@ def planned(
     path = kspace_path(parameters, method)
     if path is not None and method.cartesian_only and kspace_kind.kspace_kind(path) == kspace_kind.RADIAL:
         kspace_kind.refuse_radial(method.key)
-    return expected(method, source, method_parameters, path is not None)
+    return announcement(method, source, method_parameters, path is not None)

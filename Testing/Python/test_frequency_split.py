@@ -18,7 +18,7 @@ import SimpleITK
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.methods import find_method, parse_parameters
 from STEnhanceLib.methods.frequency_bands import noise_level
-from STEnhanceLib.methods.run import enhance, enhance_all, expected_result
+from STEnhanceLib.methods.run import announcement, enhance, enhance_all
 from STEnhanceLib.sequence import ImageSequence
 
 try:
@@ -204,4 +204,4 @@ def test_noise_brighter_than_the_images_is_refused(beating_disc, denoiser):
     with pytest.raises(STEnhanceError, match="noise of 500 was given for images whose brightest tissue has 1"):
         denoise(beating_disc, noise_level=500, denoiser=denoiser)
     method = find_method("frequency-split")
-    expected_result(method, beating_disc.grid, parse_parameters(method, {"noise_level": 500}))  # without any voxels
+    announcement(method, beating_disc.grid, parse_parameters(method, {"noise_level": 500}))  # without any voxels

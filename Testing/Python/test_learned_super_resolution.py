@@ -22,7 +22,7 @@ from STEnhanceLib.errors import STEnhanceError  # noqa: E402
 from STEnhanceLib.evaluation.residual import kspace_residual  # noqa: E402
 from STEnhanceLib.methods import find_method, in_plane, parse_parameters  # noqa: E402
 from STEnhanceLib.methods.placement import Placement  # noqa: E402
-from STEnhanceLib.methods.run import enhance, expected_result  # noqa: E402
+from STEnhanceLib.methods.run import announcement, enhance  # noqa: E402
 from STEnhanceLib.sequence import ImageSequence  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_thread", "untrained")
@@ -197,7 +197,7 @@ def test_a_factor_that_no_network_was_made_for_is_noted(key, most):
 def test_the_grid_of_the_result_is_known_without_a_prior(key):
     sequence = sequence_of(smooth(2, 3, 20, 24))
     method = find_method(key)
-    grid = expected_result(method, sequence.grid, parse_parameters(method, {"factor": 2}))
+    grid = announcement(method, sequence.grid, parse_parameters(method, {"factor": 2})).grid
     assert grid.shape == run(sequence, key).grid.shape == (3, 40, 48)
 
 

@@ -13,7 +13,7 @@ from STEnhanceLib import models
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.jobs import Failed, Planned, Worker
 from STEnhanceLib.methods import all_methods
-from STEnhanceLib.methods.run import enhance, enhance_all, expected_result
+from STEnhanceLib.methods.run import announcement, enhance, enhance_all
 
 pytest.importorskip("torch")
 pytest.importorskip("safetensors")
@@ -25,12 +25,12 @@ def test_a_prior_that_is_optional_is_passed_when_given(bundle, beating_disc):
     assert enhance(LEARNED, beating_disc, parameters).notes == ("without a prior",)
     prior = beating_disc.with_frames([0])
     assert enhance(LEARNED, beating_disc, parameters, prior=prior).notes == ("prior of 1 frame",)
-    assert expected_result(LEARNED, beating_disc.grid, parameters).shape == beating_disc.grid.shape
+    assert announcement(LEARNED, beating_disc.grid, parameters).grid.shape == beating_disc.grid.shape
 
 
 def test_a_plan_with_a_model_that_is_not_there_is_refused(bundle, beating_disc):
     with pytest.raises(STEnhanceError, match="no model 'nowhere'"):
-        expected_result(LEARNED, beating_disc.grid, Choice("nowhere"))
+        announcement(LEARNED, beating_disc.grid, Choice("nowhere"))
 
 
 def test_a_result_says_which_model_made_it(bundle, beating_disc):

@@ -14,7 +14,7 @@ from STEnhanceLib import models
 from STEnhanceLib.acquisition.simulate import simulate
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.methods import find_method, parse_parameters
-from STEnhanceLib.methods.run import enhance_all, expected_result
+from STEnhanceLib.methods.run import announcement, enhance_all
 from STEnhanceLib.methods.xt_yt import CLOSED, LED_BACK, NOT_CHECKED, NOT_CONSISTENT, WITHOUT_KSPACE
 from STEnhanceLib.phantom import Thorax
 
@@ -268,9 +268,9 @@ class TestMethod:
 
         grid, parameters = acquired.sequence.grid, parse_parameters(XT_YT, {"model": "mine"})
 
-        assert expected_result(XT_YT, grid, parameters, has_kspace=True) is grid
+        assert announcement(XT_YT, grid, parameters, has_kspace=True).grid is grid
         with pytest.raises(STEnhanceError, match="expected 'xt-yt-unet'"):
-            expected_result(XT_YT, grid, parameters)
+            announcement(XT_YT, grid, parameters)
         assert (
             enhanced(acquired.sequence, acquired.kspace, model="mine").attributes["STEnhance.Model"].startswith("mine ")
         )
