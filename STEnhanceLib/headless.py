@@ -62,12 +62,12 @@ def mrml_libraries():
     """
     try:
         import slicer
-    except ModuleNotFoundError:
-        raise STEnhanceError(
-            "MRML scenes need the package slicer-core, which is not installed here; install it with "
-            "`pip install 'stenhance[scene]'`, or save images as .seq.nrrd instead."
-        ) from None
     except ImportError as error:
+        if error.name == "slicer":
+            raise STEnhanceError(
+                "MRML scenes need the package slicer-core, which is not installed here; install it with "
+                "`pip install 'stenhance[scene]'`, or save images as .seq.nrrd instead."
+            ) from None
         raise STEnhanceError(
             f"The package slicer-core is installed but cannot be loaded ({error}); mend that, or save images as "
             ".seq.nrrd instead."
