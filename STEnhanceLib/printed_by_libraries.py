@@ -6,7 +6,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 logger = logging.getLogger(__name__)
 
@@ -17,7 +17,8 @@ STDOUT, STDERR = 1, 2
 def kept_back() -> Iterator[None]:
     """What VTK and ITK print meanwhile comes after the block; where that fails only into the log.
 
-    They do so by an output window, by a logger and directly, so the streams themselves are led elsewhere.
+    They do so by an output window, by a logger and directly, so the streams themselves are led elsewhere. Whatever
+    other threads print meanwhile goes the same way.
     """
     with _led_elsewhere(STDOUT), _led_elsewhere(STDERR):
         yield
@@ -40,7 +41,8 @@ def _led_elsewhere(stream: int) -> Iterator[None]:
                 logger.debug("%s", content.decode(errors="replace").strip())
             raise
         os.dup2(usual, stream)
-        out.write(_content(printed))
+        with suppress(OSError):  # nobody reads it any more, which is no fault of the block
+            out.write(_content(printed))
 
 
 def _content(printed) -> bytes:

@@ -256,6 +256,19 @@ def test_what_libraries_print_is_not_lost_where_nothing_failed(capfd):
     assert capfd.readouterr() == ("a word\n", "a warning\n")
 
 
+def test_what_was_saved_is_saved_though_nobody_reads_what_libraries_printed():
+    usual, (reader, writer) = os.dup(2), os.pipe()
+    os.dup2(writer, 2)
+    os.close(reader)
+    try:
+        with kept_back():
+            os.write(2, b"a warning\n")
+    finally:
+        os.dup2(usual, 2)
+        for stream in (usual, writer):
+            os.close(stream)
+
+
 @pytest.mark.parametrize(("path", "complaint"), [("scene.nii", r"ends in \.mrb"), ("nowhere/scene.mrb", "not exist")])
 def test_a_wrong_path_is_refused_before_anything_is_written(mrml_scene, tmp_path, path, complaint):
     with pytest.raises(STEnhanceError, match=complaint):
