@@ -146,7 +146,8 @@ def test_a_complex_input_arrives_complex(worker, beating_disc):
 
 def test_a_prior_and_the_measurement_reach_the_method(worker, beating_disc, tmp_path):
     samples = np.ones((8, 3, 2, 40, 48), np.complex64)
-    measured = KSpace(samples, np.ones((3, 2, 40, 48), np.complex64), beating_disc.grid, mask=np.ones((8, 40), bool))
+    coils = np.full((3, 2, 40, 48), np.sqrt(0.5), np.complex64)
+    measured = KSpace(samples, coils, beating_disc.grid, mask=np.ones((8, 40), bool))
     measured_path = tmp_path / "measured.npz"
     measured.save(measured_path)
     prior = beating_disc.with_frames([0])
