@@ -141,3 +141,12 @@ def test_times_are_taken_as_they_are_or_refused(times):
     else:
         with pytest.raises(STEnhanceError, match="strictly increasing"):
             Grid((1, 1, 1), np.eye(4), times)
+
+
+def test_a_blank_of_any_size_costs_nothing_and_is_checked_all_the_same():
+    size = (1000, 100, 1000, 1000)  # 400 GB, were each voxel looked at
+    blank = ImageSequence(np.broadcast_to(np.float32(0), size), np.eye(4), np.arange(1000.0))
+
+    assert blank.frames.shape == size
+    with pytest.raises(STEnhanceError, match="NaN"):
+        ImageSequence(np.broadcast_to(np.float32(np.nan), (2, 1, 3, 3)), np.eye(4), np.arange(2.0))
