@@ -38,6 +38,11 @@ def chosen() -> str:
     return "cuda" if found and wanted != "cpu" else "cpu"
 
 
+def of(network: torch.nn.Module) -> torch.device:
+    """Where the weights of a network lie."""
+    return next(network.parameters()).device
+
+
 def half_precision_pays(device: str | torch.device) -> bool:
     """bfloat16 for the convolutions: on GPUs and processors that multiply it in hardware."""
     import torch

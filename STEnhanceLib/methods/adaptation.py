@@ -75,7 +75,7 @@ def adapted(
     from STEnhanceLib.motion.cycle import mistakes
 
     ours, gaps, pairs = copy.deepcopy(network).requires_grad_(True), left_out(grid), pairs_of(grid)
-    where = _device_of(network)
+    where = device.of(network)
     progress.tell("adapting to this patient: errors before")
     before = _errors(network, frames, pairs, gaps, interpolate)
     optimizer, rng = torch.optim.Adam(ours.parameters()), np.random.default_rng(SEED)
@@ -128,7 +128,7 @@ def _errors(network, frames, pairs, gaps: list[Gap], interpolate: Interpolate) -
     from STEnhanceLib.motion.cycle import mistakes
 
     rng, cycles, squares = np.random.default_rng(SEED), [], []
-    with torch.no_grad(), device.half_precision(_device_of(network)):
+    with torch.no_grad(), device.half_precision(device.of(network)):
         for _ in range(WATCHED):
             cycles.append(float(mistakes(network, *_windows(network, frames, pairs, rng), rng).cycle))
     for gap in gaps:
@@ -147,11 +147,7 @@ def _windows(network, frames: np.ndarray, pairs: list[tuple[int, int]], rng: np.
         pair, k = pairs[rng.integers(len(pairs))], rng.integers(frames.shape[1])
         j, i = (int(rng.integers(n - m + 1)) for n, m in zip(frames.shape[2:], size, strict=True))
         windows.append(frames[list(pair), k, j : j + size[0], i : i + size[1]])
-    return torch.from_numpy(np.stack(windows, axis=1)[:, :, None]).to(_device_of(network))
-
-
-def _device_of(network: torch.nn.Module) -> torch.device:
-    return next(network.parameters()).device
+    return torch.from_numpy(np.stack(windows, axis=1)[:, :, None]).to(device.of(network))
 
 
 def _in_words(before: Errors, after: Errors, helped: bool) -> str:

@@ -120,7 +120,7 @@ def _between(  # noqa: PLR0917  (as `Placement` and `adapted` hand them over)
     """(F, K, J, I) frames between two (K, J, I), a few slices at once, and the smallest Jacobian determinant."""
     import torch
 
-    where = next(network.parameters()).device
+    where = device.of(network)
     parts, least = [], 1.0
     for some in chunks(len(first), len(fractions) * first[0].size, largest):
         ends = (torch.tensor(end[None, some], device=where) for end in (first, second))

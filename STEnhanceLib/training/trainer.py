@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from STEnhanceLib import networks
-from STEnhanceLib.device import half_precision_pays
+from STEnhanceLib.device import half_precision
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.training import curves
 from STEnhanceLib.training.optimization import OneCycle
@@ -77,7 +77,7 @@ def train(
     every = max(1, steps // checks)
     recent: list[float] = []
     # Convolutions only: batches, data consistency and losses keep single precision.
-    mixed = torch.autocast(device.type, torch.bfloat16, enabled=half_precision_pays(device))(network)
+    mixed = half_precision(device)(network)
     clock = time.perf_counter()
     while progress.step < steps:
         rng = np.random.default_rng((seed, progress.step))
