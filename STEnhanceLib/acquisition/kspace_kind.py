@@ -18,13 +18,9 @@ def kspace_kind(path: Path) -> str:
     return _kind(path, path.stat().st_mtime_ns) if path.is_file() else UNKNOWN
 
 
-def refuse_radial(method_key: str) -> None:
-    """The sentence for a method that completes Cartesian lines and was given spokes.
-
-    Raises:
-        STEnhanceError: always.
-    """
-    raise STEnhanceError(
+def radial_refused(method_key: str) -> STEnhanceError:
+    """What to raise where a method that completes Cartesian lines was given spokes."""
+    return STEnhanceError(
         f"The k-space is radial; expected Cartesian lines for {method_key}, so pick another method, such as "
         "temporal-tv."
     )

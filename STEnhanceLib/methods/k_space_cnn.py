@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from STEnhanceLib import device, models, progress
 from STEnhanceLib.acquisition.kspace import KSpace
-from STEnhanceLib.acquisition.kspace_kind import refuse_radial
+from STEnhanceLib.acquisition.kspace_kind import radial_refused
 from STEnhanceLib.methods import iterative, learned
 from STEnhanceLib.methods.declaration import Enhancement, Method, Need, Task, parameter
 from STEnhanceLib.sequence import ImageSequence
@@ -47,7 +47,7 @@ def enhance(sequence: ImageSequence, parameters: KSpaceCnnParameters, kspace: KS
         STEnhanceError: the k-space is radial or not that of the sequence, or there is no such model.
     """
     if kspace.mask is None:
-        refuse_radial(METHOD.key)
+        raise radial_refused(METHOD.key)
     kind = MODELS[parameters.form]
     model = learned.chosen_model(parameters.model, kind, kind, Task.ARTEFACT_REDUCTION)
 

@@ -69,5 +69,5 @@ def planned(
     method_parameters = parse_parameters(method, settings)
     path = kspace_path(parameters, method)
     if path is not None and method.cartesian_only and kspace_kind.kspace_kind(path) == kspace_kind.RADIAL:
-        kspace_kind.refuse_radial(method.key)
+        raise kspace_kind.radial_refused(method.key)
     return announcement(method, source, method_parameters, path is not None)
