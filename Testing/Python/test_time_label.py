@@ -13,17 +13,22 @@ from STEnhanceLib.publication import Publication
 GENERATED, MEASURED = "(generated) 150.00 ms", "100.00 ms"
 
 
-@pytest.fixture
-def publication(host, coarse, beating_disc):
-    """A result with a generated frame after each measured one."""
+def published(sequence, result, generated: str) -> Publication:
+    """A result beside the sequence that it was made from, of whose frames so many are generated."""
     import slicer
 
-    node = scene.add_sequence(coarse, slicer.mrmlScene)
-    publication = Publication(node, beating_disc.grid, "cine (motion)", {"STEnhance.GeneratedFrames": "4 of 8"})
-    for frame in beating_disc.frames:
+    node = scene.add_sequence(sequence, slicer.mrmlScene)
+    publication = Publication(node, result.grid, "result", {"STEnhance.GeneratedFrames": generated})
+    for frame in result.frames:
         publication.add_frame(frame)
     publication.finish()
     return publication
+
+
+@pytest.fixture
+def publication(host, coarse, beating_disc):
+    """A result with a generated frame after each measured one."""
+    return published(coarse, beating_disc, "4 of 8")
 
 
 class Toolbar:
@@ -154,14 +159,8 @@ def test_without_the_result_the_toolbar_is_as_before(publication, toolbar):
 
 
 def test_a_browser_without_generated_frames_is_left_alone(host, panel, coarse):
-    import slicer
-
-    node = scene.add_sequence(coarse, slicer.mrmlScene)
-    publication = Publication(node, coarse.grid, "denoised", {"STEnhance.GeneratedFrames": "0 of 4"})
-    for frame in coarse.frames:
-        publication.add_frame(frame)
-    publication.finish()
-    panel.set_run(node, publication.sequence)
+    publication = published(coarse, coarse, "0 of 4")
+    panel.set_run(publication._input, publication.sequence)
     toolbar = Toolbar(publication.browser)
     publication.browser.SetSelectedItemNumber(1)
     assert toolbar.text == MEASURED
