@@ -19,7 +19,7 @@ from STEnhanceLib.enhancing import SceneRun
 from STEnhanceLib.evaluation.report import Comparison, write_report
 from STEnhanceLib.jobs import Worker
 from STEnhanceLib.methods import find_method
-from STEnhanceLib.phantom import Thorax
+from STEnhanceLib.phantoms.thorax import Thorax
 from STEnhanceLib.sequence import ImageSequence
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.evaluation.cases import Case, find_cases
-from STEnhanceLib.phantom_breathing import Breathing
-from STEnhanceLib.phantom_knee import Knee
+from STEnhanceLib.phantoms.breathing import Breathing
+from STEnhanceLib.phantoms.knee import Knee
 
 PATIENT = 100  # a seed that trains nothing
 MATRIX, SLICES = 192, 3

@@ -15,9 +15,9 @@ import slicer
 from STEnhanceLib import scene
 from STEnhanceLib.acquisition.noise import complex_noise, noise_std
 from STEnhanceLib.acquisition.simulate import simulate
-from STEnhanceLib.phantom import Thorax
-from STEnhanceLib.phantom_breathing import Breathing
-from STEnhanceLib.phantom_knee import Knee
+from STEnhanceLib.phantoms.breathing import Breathing
+from STEnhanceLib.phantoms.knee import Knee
+from STEnhanceLib.phantoms.thorax import Thorax
 from STEnhanceLib.sequence import ImageSequence
 
 CATEGORY = "STEnhance"

@@ -12,7 +12,7 @@ import slicer
 from STEnhanceLib import scene
 from STEnhanceLib.acquisition.simulate import simulate
 from STEnhanceLib.methods import Need, Task, methods_for
-from STEnhanceLib.phantom import Thorax
+from STEnhanceLib.phantoms.thorax import Thorax
 
 DEGRADED_BY = {Task.SUPER_RESOLUTION: "s2", Task.ARTEFACT_REDUCTION: "c4", Task.TEMPORAL_INTERPOLATION: "t2"}
 PATIENCE_S = 60

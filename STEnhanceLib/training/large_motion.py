@@ -7,8 +7,8 @@ import logging
 
 import numpy as np
 
-from STEnhanceLib.phantom_breathing import Breathing
-from STEnhanceLib.phantom_knee import Knee
+from STEnhanceLib.phantoms.breathing import Breathing
+from STEnhanceLib.phantoms.knee import Knee
 from STEnhanceLib.training.stock import Stock
 
 logger = logging.getLogger(__name__)

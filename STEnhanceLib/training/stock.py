@@ -16,7 +16,7 @@ import numpy as np
 from STEnhanceLib import files
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.evaluation.cases import ENDINGS
-from STEnhanceLib.phantom import Thorax
+from STEnhanceLib.phantoms.thorax import Thorax
 
 logger = logging.getLogger(__name__)
 

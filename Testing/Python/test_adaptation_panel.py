@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from STEnhanceLib.phantom import Thorax
+from STEnhanceLib.phantoms.thorax import Thorax
 
 pytest.importorskip("torch")
 pytest.importorskip("safetensors")

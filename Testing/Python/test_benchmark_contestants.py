@@ -16,7 +16,7 @@ from STEnhanceLib.evaluation.protocols import find_protocol
 from STEnhanceLib.evaluation.residual import kspace_residual
 from STEnhanceLib.methods import Task, all_methods, find_method
 from STEnhanceLib.methods.declaration import Need
-from STEnhanceLib.phantom import Thorax
+from STEnhanceLib.phantoms.thorax import Thorax
 
 
 def by_method(records):

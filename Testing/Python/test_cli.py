@@ -15,7 +15,7 @@ from STEnhanceLib import cli, files
 from STEnhanceLib.assumed import NOT_A_CYCLE
 from STEnhanceLib.evaluation.metrics import score
 from STEnhanceLib.methods import all_methods
-from STEnhanceLib.phantom import Thorax
+from STEnhanceLib.phantoms.thorax import Thorax
 
 needs_torch = pytest.mark.skipif(not find_spec("torchkbnufft"), reason="torchkbnufft is not installed")
 

@@ -13,7 +13,7 @@ from STEnhanceLib.acquisition import simulate as simulation
 from STEnhanceLib.acquisition.kspace import KSpace
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.methods import Need, all_methods, find_method, run
-from STEnhanceLib.phantom import Thorax
+from STEnhanceLib.phantoms.thorax import Thorax
 from STEnhanceLib.sequence import ImageSequence
 
 torch = pytest.importorskip("torch")

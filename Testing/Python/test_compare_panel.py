@@ -299,7 +299,7 @@ def test_the_comparison_reads_well(host, panel):
     from STEnhanceLib.acquisition.simulate import simulate
     from STEnhanceLib.methods import find_method, parse_parameters
     from STEnhanceLib.methods.run import enhance
-    from STEnhanceLib.phantom import Thorax
+    from STEnhanceLib.phantoms.thorax import Thorax
 
     truth = Thorax(breathing_mm=0).cine(frames=6, matrix=128, slices=1, field_of_view_mm=200)
     low = replace(simulate(truth, "s2").sequence, name="cine at half resolution")

@@ -10,7 +10,7 @@ pytest.importorskip("slicer")
 
 def test_the_demo_leaves_a_page_a_scene_and_a_picture_and_prints_scores(tmp_path, monkeypatch, capfd, mrml_scene):
     from STEnhanceLib import demo, scene
-    from STEnhanceLib.phantom import Thorax
+    from STEnhanceLib.phantoms.thorax import Thorax
 
     whole = Thorax.cine
     monkeypatch.setattr(Thorax, "cine", lambda self, **_size: whole(self, frames=9, matrix=64, slices=1))

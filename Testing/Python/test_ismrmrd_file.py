@@ -14,7 +14,7 @@ from STEnhanceLib import cli, files
 from STEnhanceLib.acquisition import simulate as simulation
 from STEnhanceLib.acquisition.kspace import KSpace
 from STEnhanceLib.errors import STEnhanceError
-from STEnhanceLib.phantom import Thorax
+from STEnhanceLib.phantoms.thorax import Thorax
 from STEnhanceLib.sequence import ImageSequence
 
 torch = pytest.importorskip("torch")

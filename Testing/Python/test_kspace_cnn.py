@@ -16,7 +16,7 @@ from STEnhanceLib import files, models, networks
 from STEnhanceLib.acquisition.simulate import simulate
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.methods import find_method, parse_parameters, run
-from STEnhanceLib.phantom import Thorax
+from STEnhanceLib.phantoms.thorax import Thorax
 from STEnhanceLib.sequence import Grid, ImageSequence
 
 torch = pytest.importorskip("torch", reason="torch is not installed: no networks")

@@ -16,7 +16,7 @@ from STEnhanceLib.acquisition.simulate import simulate
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.gridding_in_background import GriddingInBackground
 from STEnhanceLib.methods import Need, Task, methods_for, run
-from STEnhanceLib.phantom import Thorax
+from STEnhanceLib.phantoms.thorax import Thorax
 
 pytest.importorskip("torchkbnufft")
 pytest.importorskip("PySide6")

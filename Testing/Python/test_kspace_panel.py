@@ -17,7 +17,7 @@ from STEnhanceLib.acquisition.simulate import simulate
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.jobs import Worker
 from STEnhanceLib.methods import Need, Task, all_methods, find_method, methods_for, run
-from STEnhanceLib.phantom import Thorax
+from STEnhanceLib.phantoms.thorax import Thorax
 from STEnhanceLib.sequence import Grid
 
 pytest.importorskip("torch")

@@ -23,7 +23,7 @@ from STEnhanceLib.networks import residual_shift  # noqa: E402
 from STEnhanceLib.networks.latent_diffusion import drawn, latent_size  # noqa: E402
 from STEnhanceLib.networks.residual_shift import KAPPA, LEVELS, shares, shifted  # noqa: E402
 from STEnhanceLib.networks.vq_autoencoder import Quantiser  # noqa: E402
-from STEnhanceLib.phantom import Thorax  # noqa: E402
+from STEnhanceLib.phantoms.thorax import Thorax  # noqa: E402
 from STEnhanceLib.training.exercises.coded_images import CodedImages  # noqa: E402
 from STEnhanceLib.training.exercises.latent_moments import LatentMoments  # noqa: E402
 from STEnhanceLib.training.exercises.moments_at_low_resolution import moments  # noqa: E402

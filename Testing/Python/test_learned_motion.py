@@ -22,7 +22,7 @@ from STEnhanceLib.methods.output_times import as_text  # noqa: E402
 from STEnhanceLib.methods.run import enhance  # noqa: E402
 from STEnhanceLib.motion.cycle import local_correlation, mistakes  # noqa: E402
 from STEnhanceLib.motion.fields import smallest_volume  # noqa: E402
-from STEnhanceLib.phantom import Thorax  # noqa: E402
+from STEnhanceLib.phantoms.thorax import Thorax  # noqa: E402
 from STEnhanceLib.sequence import ImageSequence  # noqa: E402
 from STEnhanceLib.training.exercises.ends_of_gaps import EndsOfGaps  # noqa: E402
 from STEnhanceLib.training.stock import Stock  # noqa: E402

@@ -9,7 +9,7 @@ import pytest
 from learned import LEARNED, NAME, save_tiny
 
 from STEnhanceLib.methods import Need, all_methods
-from STEnhanceLib.phantom import Thorax
+from STEnhanceLib.phantoms.thorax import Thorax
 
 pytest.importorskip("torch")
 pytest.importorskip("safetensors")

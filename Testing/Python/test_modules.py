@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from STEnhanceLib.methods import Task, methods_for
-from STEnhanceLib.phantom import Thorax
+from STEnhanceLib.phantoms.thorax import Thorax
 
 REPOSITORY = Path(__file__).parents[2]
 PICTURES = REPOSITORY / "Testing" / "output"

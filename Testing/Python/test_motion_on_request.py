@@ -16,8 +16,8 @@ from STEnhanceLib.methods import find_method, parse_parameters
 from STEnhanceLib.methods.output_times import as_text
 from STEnhanceLib.methods.run import GENERATED_FRAMES, enhance
 from STEnhanceLib.motion import course
-from STEnhanceLib.phantom_breathing import Breathing
-from STEnhanceLib.phantom_knee import Knee
+from STEnhanceLib.phantoms.breathing import Breathing
+from STEnhanceLib.phantoms.knee import Knee
 from STEnhanceLib.sequence import ImageSequence
 
 torch = pytest.importorskip("torch", reason="torch is not installed: no motion engine to test")

@@ -13,8 +13,8 @@ from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.evaluation import benchmark, metrics
 from STEnhanceLib.evaluation.phantom_cases import all_cases, phantom_cases
 from STEnhanceLib.evaluation.protocols import find_protocol
-from STEnhanceLib.phantom_breathing import Breathing
-from STEnhanceLib.phantom_knee import LARGEST_FLEXION, Knee
+from STEnhanceLib.phantoms.breathing import Breathing
+from STEnhanceLib.phantoms.knee import LARGEST_FLEXION, Knee
 from STEnhanceLib.sequence import Grid, ImageSequence
 
 EITHER = pytest.mark.parametrize("phantom", [Knee(seed=3), Breathing(seed=3)], ids=["knee", "breathing"])

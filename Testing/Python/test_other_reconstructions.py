@@ -27,7 +27,7 @@ pytest.importorskip("torchkbnufft", reason="torchkbnufft is not installed: no ra
 from STEnhanceLib.acquisition import simulate as simulation  # noqa: E402
 from STEnhanceLib.acquisition.operators import conjugate_gradient, slice_operators  # noqa: E402
 from STEnhanceLib.methods import locally_low_rank, low_rank_sparse, temporal_tv  # noqa: E402
-from STEnhanceLib.phantom import Thorax  # noqa: E402
+from STEnhanceLib.phantoms.thorax import Thorax  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 with_bart = pytest.mark.skipif(shutil.which("bart") is None, reason="bart is not installed")

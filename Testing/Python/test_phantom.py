@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from STEnhanceLib.phantom import BLOOD, END_SYSTOLE, Thorax
+from STEnhanceLib.phantoms.thorax import BLOOD, END_SYSTOLE, Thorax
 from STEnhanceLib.sequence import Grid
 
 

@@ -14,7 +14,7 @@ from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.methods import find_method
 from STEnhanceLib.methods.prior import prepared
 from STEnhanceLib.methods.run import enhance
-from STEnhanceLib.phantom import Thorax
+from STEnhanceLib.phantoms.thorax import Thorax
 from STEnhanceLib.sequence import ImageSequence
 
 pytest.importorskip("torch", reason="torch is not installed: no networks")

@@ -12,7 +12,7 @@ from STEnhanceLib import progress, terminal
 from STEnhanceLib.acquisition.simulate import simulate
 from STEnhanceLib.jobs import Cancelled, Finished, FrameReady, Worker, Working
 from STEnhanceLib.methods import find_method, run
-from STEnhanceLib.phantom import Thorax
+from STEnhanceLib.phantoms.thorax import Thorax
 
 
 def test_parts_within_parts_are_told_with_the_share_of_the_whole():

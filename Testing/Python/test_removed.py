@@ -15,7 +15,7 @@ from STEnhanceLib import cli, files
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.evaluation.removed import CONTENT, amplitudes, frequencies, mean_amplitudes, removed
 from STEnhanceLib.evaluation.report import Comparison, write_report
-from STEnhanceLib.phantom import Thorax
+from STEnhanceLib.phantoms.thorax import Thorax
 from STEnhanceLib.sequence import ImageSequence
 
 needs_torch = pytest.mark.skipif(not find_spec("torchkbnufft"), reason="torchkbnufft is not installed")

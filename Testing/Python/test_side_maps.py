@@ -17,7 +17,7 @@ from STEnhanceLib.acquisition.simulate import simulate
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.jobs import FrameReady, Planned, Worker
 from STEnhanceLib.methods import SideMap, find_method, parse_parameters, run
-from STEnhanceLib.phantom import Thorax
+from STEnhanceLib.phantoms.thorax import Thorax
 
 
 @pytest.fixture(scope="module")

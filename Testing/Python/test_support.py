@@ -11,7 +11,7 @@ import pytest
 from STEnhanceLib.acquisition.simulate import simulate
 from STEnhanceLib.assurance.unsupported import fraction
 from STEnhanceLib.methods import find_method, run
-from STEnhanceLib.phantom import Thorax
+from STEnhanceLib.phantoms.thorax import Thorax
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("torchkbnufft")

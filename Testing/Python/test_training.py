@@ -15,7 +15,7 @@ from STEnhanceLib.acquisition import centre_crop  # noqa: E402
 from STEnhanceLib.cli import main  # noqa: E402
 from STEnhanceLib.errors import STEnhanceError  # noqa: E402
 from STEnhanceLib.evaluation import metrics  # noqa: E402
-from STEnhanceLib.phantom import Thorax  # noqa: E402
+from STEnhanceLib.phantoms.thorax import Thorax  # noqa: E402
 from STEnhanceLib.training import degradation, losses, stock, trainer  # noqa: E402
 from STEnhanceLib.training.recipe import all_recipes, find_recipe  # noqa: E402
 

@@ -18,7 +18,7 @@ from STEnhanceLib import models  # noqa: E402
 from STEnhanceLib.evaluation import phantom_cases  # noqa: E402
 from STEnhanceLib.networks.diffusion_transformer import linear_blend  # noqa: E402
 from STEnhanceLib.networks.intensity import brightness  # noqa: E402
-from STEnhanceLib.phantom import Thorax  # noqa: E402
+from STEnhanceLib.phantoms.thorax import Thorax  # noqa: E402
 from STEnhanceLib.training import large_motion, trainer  # noqa: E402
 from STEnhanceLib.training.exercises import gaps  # noqa: E402
 from STEnhanceLib.training.exercises import volumes_between as volumes_between_exercise  # noqa: E402

@@ -16,7 +16,7 @@ from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.methods import find_method, parse_parameters
 from STEnhanceLib.methods.run import announcement, enhance_all
 from STEnhanceLib.methods.xt_yt import CLOSED, LED_BACK, NOT_CHECKED, NOT_CONSISTENT, WITHOUT_KSPACE
-from STEnhanceLib.phantom import Thorax
+from STEnhanceLib.phantoms.thorax import Thorax
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("safetensors")

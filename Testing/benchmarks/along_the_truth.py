@@ -14,8 +14,8 @@ from scipy.ndimage import map_coordinates
 from STEnhanceLib.evaluation import metrics
 from STEnhanceLib.evaluation.phantom_cases import PATIENT, phantom_cases
 from STEnhanceLib.evaluation.protocols import find_protocol
-from STEnhanceLib.phantom_breathing import Breathing
-from STEnhanceLib.phantom_knee import Knee
+from STEnhanceLib.phantoms.breathing import Breathing
+from STEnhanceLib.phantoms.knee import Knee
 from STEnhanceLib.sequence import ImageSequence
 
 

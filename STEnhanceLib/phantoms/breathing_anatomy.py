@@ -9,8 +9,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from STEnhanceLib.brush import Brush, ellipse_depth, line_depth
-from STEnhanceLib.phantom_sampling import Texture, smooth_curve
+from STEnhanceLib.phantoms.brush import Brush, ellipse_depth, line_depth
+from STEnhanceLib.phantoms.sampling import Texture, smooth_curve
 
 BLOOD, FLUID, FAT, BOWEL, SPLEEN, LIVER = 0.9, 0.95, 0.76, 0.55, 0.5, 0.42
 MYOCARDIUM, MUSCLE, GAS, LUNG, CORTEX = 0.34, 0.27, 0.06, 0.05, 0.08

@@ -18,10 +18,10 @@ from functools import cached_property
 
 import numpy as np
 
-from STEnhanceLib import phantom_breathing_anatomy as anatomy
-from STEnhanceLib import phantom_sampling as sampling
-from STEnhanceLib.brush import Brush
 from STEnhanceLib.errors import STEnhanceError
+from STEnhanceLib.phantoms import breathing_anatomy as anatomy
+from STEnhanceLib.phantoms import sampling
+from STEnhanceLib.phantoms.brush import Brush
 from STEnhanceLib.sequence import Grid, ImageSequence
 
 LARGEST_BREATH_MM = 60.0  # beyond it tissue would fold

@@ -18,10 +18,10 @@ from functools import cached_property
 
 import numpy as np
 
-from STEnhanceLib import phantom_knee_anatomy as anatomy
-from STEnhanceLib import phantom_sampling as sampling
-from STEnhanceLib.brush import Brush
 from STEnhanceLib.errors import STEnhanceError
+from STEnhanceLib.phantoms import knee_anatomy as anatomy
+from STEnhanceLib.phantoms import sampling
+from STEnhanceLib.phantoms.brush import Brush
 from STEnhanceLib.sequence import Grid, ImageSequence
 
 LARGEST_FLEXION = 110.0  # degrees; beyond it the hollow of the knee would fold into itself

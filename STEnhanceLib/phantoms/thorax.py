@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from STEnhanceLib.brush import Brush, ellipse_depth
-from STEnhanceLib.phantom_sampling import positions
+from STEnhanceLib.phantoms.brush import Brush, ellipse_depth
+from STEnhanceLib.phantoms.sampling import positions
 from STEnhanceLib.sequence import Grid, ImageSequence
 
 BLOOD, FAT, MYOCARDIUM, MUSCLE, LIVER, LUNG, MARROW = 1.0, 0.85, 0.34, 0.3, 0.5, 0.05, 0.42

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from STEnhanceLib.brush import Brush, ellipse_depth
-from STEnhanceLib.phantom_sampling import Texture, smooth_curve
+from STEnhanceLib.phantoms.brush import Brush, ellipse_depth
+from STEnhanceLib.phantoms.sampling import Texture, smooth_curve
 
 FLUID, VESSEL, FAT, MARROW, CARTILAGE = 0.95, 0.9, 0.76, 0.6, 0.5
 SKIN, MUSCLE, MENISCUS, TENDON, CORTEX = 0.42, 0.27, 0.12, 0.08, 0.06
