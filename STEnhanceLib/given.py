@@ -1,4 +1,4 @@
-"""What the command line is given: images, or a measurement from which images are gridded."""
+"""What a user gives as input: images, or a measurement from which images are gridded."""
 
 from __future__ import annotations
 

@@ -4,6 +4,8 @@ worker = Worker()
 job = worker.submit("linear", {"factor": 2}, sequence)
 for event in job.poll():    # from a timer; never blocks
     ...
+
+The images of a measurement come from a process of their own, too: `gridding_in_background`.
 """
 
 from STEnhanceLib.jobs.client import Job, Worker

@@ -10,7 +10,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from STEnhanceLib import scene
-from STEnhanceLib.gridding_in_background import GriddingInBackground
+from STEnhanceLib.jobs.gridding_in_background import GriddingInBackground
 from STEnhanceLib.panels import session
 from STEnhanceLib.panels.steps import Steps
 

@@ -14,7 +14,7 @@ from STEnhanceLib.acquisition.gridded_images import NOTE
 from STEnhanceLib.acquisition.kspace_kind import CARTESIAN, RADIAL, UNKNOWN, kspace_kind
 from STEnhanceLib.acquisition.simulate import simulate
 from STEnhanceLib.errors import STEnhanceError
-from STEnhanceLib.gridding_in_background import GriddingInBackground
+from STEnhanceLib.jobs.gridding_in_background import GriddingInBackground
 from STEnhanceLib.methods import Need, Task, methods_for, run
 from STEnhanceLib.phantoms.thorax import Thorax
 

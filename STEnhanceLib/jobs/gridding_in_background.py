@@ -1,6 +1,6 @@
 """The images of a measurement, gridded in a process of their own, so that an application stays fluent meanwhile.
 
-    python -m STEnhanceLib.gridding_in_background FOLDER
+    python -m STEnhanceLib.jobs.gridding_in_background FOLDER
 
 One line of JSON on stdin is the order, a k-space file; on stdout come its process number and the images, whose voxels
 lie in FOLDER.
@@ -39,7 +39,7 @@ class GriddingInBackground:
     def __init__(self, path: Path, python: str = sys.executable):
         self._folder = Path(tempfile.mkdtemp(prefix="stenhance-gridding-")).resolve()
         try:
-            self._process = WorkerProcess((python, "-m", "STEnhanceLib.gridding_in_background", str(self._folder)))
+            self._process = WorkerProcess((python, "-m", "STEnhanceLib.jobs.gridding_in_background", str(self._folder)))
         except STEnhanceError:
             shutil.rmtree(self._folder, ignore_errors=True)
             raise
