@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from STEnhanceLib import comparison, headless, scene, terminal
+from STEnhanceLib import comparison, headless, scene
 from STEnhanceLib.acquisition.simulate import simulate
+from STEnhanceLib.commands import terminal
 from STEnhanceLib.enhancing import SceneRun
 from STEnhanceLib.evaluation.report import Comparison, write_report
 from STEnhanceLib.jobs import Worker

@@ -13,6 +13,7 @@ import pytest
 
 from STEnhanceLib import cli, files
 from STEnhanceLib.assumed import NOT_A_CYCLE
+from STEnhanceLib.commands import enhance
 from STEnhanceLib.evaluation.metrics import score
 from STEnhanceLib.methods import all_methods
 from STEnhanceLib.phantoms.thorax import Thorax
@@ -227,11 +228,11 @@ def test_a_foreign_page_is_kept_and_an_earlier_report_replaced(cine, tmp_path, c
 
 
 def test_an_interruption_claims_nothing_about_what_was_written(cine, tmp_path, capsys, monkeypatch):
-    def interrupt(*_arguments):
+    def interrupt(*_arguments, **_named):
         raise KeyboardInterrupt
 
     result = tmp_path / "out.seq.nrrd"
-    monkeypatch.setattr(cli, "_report", interrupt)
+    monkeypatch.setattr(enhance, "write_page", interrupt)
     arguments = ("enhance", cine, result, "--method", "frequency-split", "--report", tmp_path / "page")
     assert stenhance(*arguments) == cli.INTERRUPTED
     assert result.exists()

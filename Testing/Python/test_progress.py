@@ -8,8 +8,9 @@ import time
 import pytest
 from rich.console import Console
 
-from STEnhanceLib import progress, terminal
+from STEnhanceLib import progress
 from STEnhanceLib.acquisition.simulate import simulate
+from STEnhanceLib.commands import terminal
 from STEnhanceLib.jobs import Cancelled, Finished, FrameReady, Worker, Working
 from STEnhanceLib.methods import find_method, run
 from STEnhanceLib.phantoms.thorax import Thorax

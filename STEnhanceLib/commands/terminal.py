@@ -11,7 +11,6 @@ from pathlib import Path
 from rich import box
 from rich.console import Console
 from rich.logging import RichHandler
-from rich.markdown import Markdown
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -116,6 +115,8 @@ def show_method(method: Method) -> None:
 
 
 def _show_model(name: str) -> None:
+    from rich.markdown import Markdown  # takes a tenth of a second, which only a card is worth
+
     try:
         model = models.find_model(name)
     except STEnhanceError as error:
