@@ -33,7 +33,7 @@ class BackgroundComparison:
         python: the interpreter; inside Slicer `shutil.which("PythonSlicer")`.
     """
 
-    def __init__(self, python: str = sys.executable):
+    def __init__(self, python: str):
         self._folder = Path(tempfile.mkdtemp(prefix="stenhance-comparison-")).resolve()
         self._python = python
         self._count = 0

@@ -105,9 +105,7 @@ def brightness(path: Sequence[Place], time_ms: float, through_measured: bool = T
     return weights
 
 
-def aside(
-    path: Sequence[Place], time_ms: float, cycle_ms: float | None = None, through_measured: bool = True
-) -> np.ndarray:
+def aside(path: Sequence[Place], time_ms: float, cycle_ms: float | None, through_measured: bool) -> np.ndarray:
     """Weights (N,) of the places of tissue, for how far it is off the straight line between its neighbours.
 
     They follow the cubic; in a cycle, of which the path holds each frame once, the harmonics. Of these, only how they

@@ -17,15 +17,15 @@ SQUARINGS = 4  # a velocity of up to 8 control spacings is then at most half a s
 INVERSION_STEPS = 5  # each at least halves the error where the motion changes by less than one pixel per pixel
 
 
-def exponential(velocity: torch.Tensor, spacing_mm: tuple[float, ...], squarings: int = SQUARINGS) -> torch.Tensor:
+def exponential(velocity: torch.Tensor, spacing_mm: tuple[float, ...]) -> torch.Tensor:
     """The displacement after unit time along a stationary velocity, by scaling and squaring.
 
     Args:
         velocity: a field.
         spacing_mm: of its grid along (k, j, i).
     """
-    displacement = velocity / 2**squarings
-    for _ in range(squarings):
+    displacement = velocity / 2**SQUARINGS
+    for _ in range(SQUARINGS):
         displacement = composed(displacement, displacement, spacing_mm)
     return displacement
 

@@ -126,7 +126,7 @@ def neighbours(count: int, periodic: bool) -> torch.Tensor:
     return around % count if periodic else around.clamp(0, count - 1)
 
 
-def spectral_weight(shape_ji: tuple[int, int], device: torch.device | str = "cpu") -> torch.Tensor:
+def spectral_weight(shape_ji: tuple[int, int], device: torch.device) -> torch.Tensor:
     """(J, I) by what k-space is multiplied before a convolution, so that its centre and its edge are of like size."""
     j, i = ((torch.arange(n, device=device) - n // 2) / n for n in shape_ji)
     return LEVEL * (torch.hypot(j[:, None], i[None]) + KNEE) ** POWER

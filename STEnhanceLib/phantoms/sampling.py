@@ -12,6 +12,7 @@ Painter = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray, float], None
 
 SLAB = (-1 / 3, 0.0, 1 / 3)  # where within its thickness a slice is sampled
 WAVES = 20  # that a texture is made of
+SHORTEST_WAVE_MM, LONGEST_WAVE_MM = 5.0, 24.0
 RIGHT_ANTERIOR = (-1.0, -1.0, 1.0)  # from (left, back, up) to RAS
 
 
@@ -84,10 +85,10 @@ def smooth_curve(at, values, blur: float) -> Callable[[np.ndarray], np.ndarray]:
 class Texture:
     """Random but smooth variation that belongs to a place in the tissue, so that it moves as the tissue moves."""
 
-    def __init__(self, random: np.random.Generator, shortest_mm: float = 5.0, longest_mm: float = 24.0):
+    def __init__(self, random: np.random.Generator):
         directions = random.normal(size=(WAVES, 3))
         directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-        lengths = np.exp(random.uniform(np.log(shortest_mm), np.log(longest_mm), WAVES))
+        lengths = np.exp(random.uniform(np.log(SHORTEST_WAVE_MM), np.log(LONGEST_WAVE_MM), WAVES))
         self.waves = (2 * np.pi * directions / lengths[:, None]).astype(np.float32)
         self.phases = random.uniform(0, 2 * np.pi, WAVES)
 

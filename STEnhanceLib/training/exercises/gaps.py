@@ -20,6 +20,7 @@ REAL, MOVED = 0.25, 0.15  # shares of the samples: real cines, and images set in
 FARTHEST = 0.5  # of a cycle between both ends; beyond that they look alike again and tell nothing
 NEAREST = 0.03
 EVENLY = 0.5  # share of the images in motion whose moments have equal distances
+TUNED_FRAMES = 5  # of the tuning case, between both ends
 
 
 class Gap(NamedTuple):
@@ -74,12 +75,12 @@ def gap(stock: Stock, rng: np.random.Generator, frames: int, slices: int, shape_
     return Gap(images[[0, -1]], torch.from_numpy(fractions.astype(np.float32)), images[1:-1])
 
 
-def tuning_gap(cine: np.ndarray, frames: int = 5) -> Gap:
-    """From the first frame, near end-diastole, to the one `frames` + 1 later, near end-systole, of the inner half."""
+def tuning_gap(cine: np.ndarray) -> Gap:
+    """From the first frame, near end-diastole, to one near end-systole, of the inner half."""
     rows, columns = (slice(n // 4, n - n // 4) for n in cine.shape[-2:])
-    images = torch.from_numpy(cine[: frames + 2, :, rows, columns].copy())
+    images = torch.from_numpy(cine[: TUNED_FRAMES + 2, :, rows, columns].copy())
     images = images / brightness(images[[0, -1]])
-    return Gap(images[[0, -1]], torch.arange(1, frames + 1) / (frames + 1), images[1:-1])
+    return Gap(images[[0, -1]], torch.arange(1, TUNED_FRAMES + 1) / (TUNED_FRAMES + 1), images[1:-1])
 
 
 def _fractions(rng: np.random.Generator, frames: int) -> np.ndarray:
