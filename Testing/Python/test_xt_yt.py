@@ -15,7 +15,15 @@ from STEnhanceLib.acquisition.simulate import simulate
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.methods import find_method, parse_parameters
 from STEnhanceLib.methods.run import announcement, enhance_all
-from STEnhanceLib.methods.xt_yt import CLOSED, LED_BACK, NOT_CHECKED, NOT_CONSISTENT, WITHOUT_KSPACE
+from STEnhanceLib.methods.xt_yt import (
+    CLOSED,
+    LED_BACK,
+    MIXED,
+    NOT_CHECKED,
+    NOT_CONSISTENT,
+    NOT_MIXED,
+    WITHOUT_KSPACE,
+)
 from STEnhanceLib.phantoms.thorax import Thorax
 
 torch = pytest.importorskip("torch")
@@ -28,7 +36,7 @@ from STEnhanceLib.networks.xt_yt_cascade import XtYtCascade  # noqa: E402
 from STEnhanceLib.networks.xt_yt_unet import XtYtUnet, as_channels, as_complex  # noqa: E402
 
 SMALL = {"features": 4, "stages": 2, "convolutions": 1}
-XT_YT = find_method("xt-yt")
+XT_YT, TV = find_method("xt-yt"), find_method("temporal-tv")
 
 
 def cine(*shape: int) -> torch.Tensor:
@@ -243,6 +251,21 @@ class TestMethod:
         closed, open_ended = (enhanced(dataclasses.replace(seven, periodic=cycle)) for cycle in (True, False))
 
         assert np.abs(open_ended.frames[-1] - closed.frames[-1]).max() > 1e-3 * closed.frames.max()
+
+    def test_total_variation_may_have_a_share_in_the_result_and_all_of_it_is_its_own_result(self, acquired, untrained):
+        tv = enhance_all(TV, acquired.sequence, parse_parameters(TV, {}), kspace=acquired.kspace)
+
+        half, all_of_it = (enhanced(acquired.sequence, acquired.kspace, tv_share=share) for share in (0.5, 1.0))
+
+        assert np.allclose(all_of_it.frames, tv.frames, atol=1e-4 * tv.frames.max())
+        assert MIXED.format(0.5) in half.notes and "50%" in half.attributes["STEnhance.Assumed"]
+        assert np.abs(half.frames - tv.frames).max() > 0.01 * tv.frames.max()
+
+    def test_without_k_space_total_variation_has_no_share_and_a_note_says_so(self, acquired, untrained):
+        result = enhanced(acquired.sequence, tv_share=0.5)
+
+        assert NOT_MIXED in result.notes
+        assert np.array_equal(result.frames, enhanced(acquired.sequence).frames)
 
     def test_without_data_consistency_a_note_says_so(self, acquired, untrained):
         assert NOT_CONSISTENT in enhanced(acquired.sequence, acquired.kspace, data_consistency="false").notes
