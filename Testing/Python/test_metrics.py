@@ -73,7 +73,9 @@ def test_the_results_own_range_never_matters(beating_disc, noisy_disc):
 
 
 def test_only_the_chosen_frames_are_scored_on_the_scale_of_all(beating_disc, noisy_disc):
-    everything, some = score(noisy_disc, beating_disc), score(noisy_disc, beating_disc, frames=[1, 5])
+    fading = np.linspace(1, 0.3, len(beating_disc), dtype=np.float32)[:, None, None, None]  # each on a scale of its own
+    reference = replace(beating_disc, frames=fading * beating_disc.frames)
+    everything, some = score(noisy_disc, reference), score(noisy_disc, reference, frames=[1, 5])
     np.testing.assert_array_equal(some.frames, [1, 5])
     np.testing.assert_array_equal(some.whole.ssim, everything.whole.ssim[[1, 5]])
     np.testing.assert_array_equal(some.whole.psnr, everything.whole.psnr[[1, 5]])
