@@ -1,4 +1,4 @@
-"""`stenhance demo`: see `STEnhanceLib/demo.py`, which is imported only when it runs."""
+"""`stenhance demo`; what it runs is imported only then: `demo_chapters`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run all chapters."""
-    from STEnhanceLib.demo import run_demo
+    from STEnhanceLib.commands.demo_chapters import run_demo
 
     run_demo(options.out)

@@ -1,4 +1,4 @@
-"""`stenhance demo`: the main job, end to end, on a sequence that it makes itself.
+"""What `stenhance demo` runs: the main job, end to end, on a sequence that it makes itself.
 
 A phantom with known truth is degraded by three acquisitions and enhanced by the methods of the three tasks. Every run
 goes the way it goes in Slicer: from a scene through the worker process back into the scene, frame by frame.
