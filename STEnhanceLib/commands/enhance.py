@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> None:
 
     from STEnhanceLib import files
     from STEnhanceLib.commands.kept_maps import KeptMaps
-    from STEnhanceLib.evaluation import metrics, removed
+    from STEnhanceLib.evaluation.removed import removed
     from STEnhanceLib.methods import find_method, parse_parameters
     from STEnhanceLib.methods.declaration import UNSUPPORTED
     from STEnhanceLib.methods.run import announcement, enhance_all
@@ -52,19 +52,15 @@ def run(options: argparse.Namespace) -> None:
     device.choose(options.device)
     method = find_method(options.method)
     parameters = parse_parameters(method, dict(_name_and_value(text) for text in options.set))
-    for name in {"prior", "kspace"} - {need.value for need in method.takes}:
+    for name in sorted({"prior", "kspace"} - {need.value for need in method.takes}):
         if getattr(options, name):
             raise STEnhanceError(f"{method.key} does not use a {name}; leave --{name} out, or pick a method that does.")
     kspace = given.measurement(options.input, options.kspace)
     sequence = inputs.read_input(options.input, options, kspace)
     reference, prior = inputs.read_if_given(options.reference), inputs.read_if_given(options.prior)
-    measured_on_page = options.report and reference is not None
-    if options.removed or measured_on_page:
+    if options.removed or (options.report and reference is not None):
         planned = announcement(method, sequence.grid, parameters, has_kspace=kspace is not None).grid
-        if options.removed:
-            removed.check_grid(sequence.grid, planned)
-        if measured_on_page:
-            metrics.check_same_grid(planned, reference.grid)
+        _refuse_other_grids(options, sequence.grid, planned, reference)
     fractions, maps = [], KeptMaps(options.output)
 
     def plan(enhancement) -> None:
@@ -83,7 +79,7 @@ def run(options: argparse.Namespace) -> None:
     result = dataclasses.replace(result, attributes={**result.attributes, **maps.attributes()})
     _write_result(options.output, sequence, result, reference, maps)
     if options.removed:
-        files.write(removed.removed(sequence, result), options.removed)
+        files.write(removed(sequence, result), options.removed)
         terminal.say_written(options.removed)
     terminal.show_notes((*result.notes, *maps.notes))
     if reference is not None:
@@ -109,6 +105,16 @@ def _refuse_unwritable(options: argparse.Namespace) -> None:
         report.refuse_unwritable(options.report)
     if is_scene:
         headless.mrml_libraries()
+
+
+def _refuse_other_grids(options: argparse.Namespace, given_grid, planned, reference) -> None:
+    """Stop before anything is computed for what could not be subtracted or measured."""
+    from STEnhanceLib.evaluation import metrics, removed
+
+    if options.removed:
+        removed.check_grid(given_grid, planned)
+    if options.report and reference is not None:
+        metrics.check_same_grid(planned, reference.grid)
 
 
 def _write_result(path: Path, sequence, result, reference, maps) -> None:
