@@ -65,8 +65,12 @@ class EnhanceModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui = slicer.util.childWidgetVariables(frame)
         self.logic = self.logic_class()
         self.panel = EnhancePanel(self.ui.panelPlace.layout(), self.task, self.logic)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.panel.on_scene_start_close)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.panel.on_scene_end_close)
+        scene = slicer.mrmlScene
+        # After the panel was made: its lists of nodes are told of the end of an import first, and list them again.
+        self.addObserver(scene, scene.StartCloseEvent, self.panel.on_scene_start_close)
+        self.addObserver(scene, scene.EndCloseEvent, self.panel.on_scene_ready)
+        self.addObserver(scene, scene.StartImportEvent, self.panel.on_scene_start_import)
+        self.addObserver(scene, scene.EndImportEvent, self.panel.on_scene_ready)
 
     def enter(self):
         """The user opens the module."""

@@ -114,8 +114,12 @@ class EnhancePanel(VTKObservationMixin):
         self.compare.on_scene_start_close()
         self.set_parameters(None)
 
-    def on_scene_end_close(self, caller=None, event=None) -> None:
-        """The scene is empty; start over."""
+    def on_scene_start_import(self, caller=None, event=None) -> None:
+        """Nodes come one by one, and lists of nodes lose their choice: what was chosen is not what they show."""
+        self.set_parameters(None)
+
+    def on_scene_ready(self, caller=None, event=None) -> None:
+        """The scene is empty, or another one has been taken in: show what was chosen there."""
         self._take_up_parameters()
 
     def cleanup(self) -> None:

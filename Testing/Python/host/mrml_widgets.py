@@ -107,7 +107,7 @@ class qMRMLNodeComboBox(qt.QWidget):
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def _on_added(self, _scene, _event, node) -> None:
         self._follow(node)
-        if self._scene.IsBatchProcessing():
+        if self._scene.IsBatchProcessing() or self._scene.IsImporting():
             return
         self._refresh()
         if self._accepts(node):
@@ -128,11 +128,31 @@ class qMRMLNodeComboBox(qt.QWidget):
         self._observations.add(self._scene, vtkMRMLScene.NodeAboutToBeRemovedEvent, self._on_about_to_be_removed)
         for event in (vtkMRMLScene.NodeRemovedEvent, vtkMRMLScene.EndBatchProcessEvent):
             self._observations.add(self._scene, event, lambda *_: self._refresh())
+        for event in (vtkMRMLScene.EndImportEvent, vtkMRMLScene.EndCloseEvent):
+            self._observations.add(self._scene, event, lambda *_: self._rebuild())
 
     def _follow(self, node) -> None:
-        """Names, attributes and HideFromEditors are often set after a node was added."""
-        if not self.nodeTypes or any(node.IsA(kind) for kind in self.nodeTypes):
-            self._observations.add(node, "ModifiedEvent", lambda *_: self._refresh())
+        """As Slicer: a list with an attribute filter looks at its nodes anew at every change, others see names only.
+
+        So in those, a node that is hidden from editors after it was added stays.
+        """
+        if any(node.IsA(kind) for kind in self._attributes):
+            self._observations.add(node, "ModifiedEvent", lambda *_: self._refresh(reset=True))
+        elif not self.nodeTypes or any(node.IsA(kind) for kind in self.nodeTypes):
+            self._observations.add(node, "ModifiedEvent", lambda *_: self._on_perhaps_renamed(node))
+
+    def _on_perhaps_renamed(self, node) -> None:
+        row = self._box.findData(node.GetID())
+        if row >= 0 and self._box.itemText(row) != node.GetName():
+            self._refresh()
+
+    def _rebuild(self) -> None:
+        """Slicer takes all rows away and puts them back, which no choice survives."""
+        self._box.blockSignals(True)
+        self._box.clear()
+        self._box.blockSignals(False)
+        self._announce()
+        self._refresh()
 
     def _accepts(self, node) -> bool:
         if node.GetID() in self._filter.hiddenNodeIDs or (node.GetHideFromEditors() and not self.showHidden):
@@ -155,8 +175,10 @@ class qMRMLNodeComboBox(qt.QWidget):
         every = [self._scene.GetNthNode(index) for index in range(count)]
         return [node for node in every if node.GetID() and self._accepts(node)]
 
-    def _refresh(self) -> None:
-        nodes = self.nodes()
+    def _refresh(self, reset: bool = False) -> None:
+        if self._scene is not None and self._scene.IsImporting():
+            return  # references are not valid yet
+        nodes, row = self.nodes(), self._box.currentIndex
         items = [(self.noneDisplay, "")] if self.noneEnabled else []
         items += [(node.GetName() or "", node.GetID()) for node in nodes]
         was_empty = self._box.count == 0
@@ -169,10 +191,12 @@ class qMRMLNodeComboBox(qt.QWidget):
         ids = [identifier for _text, identifier in items]
         if self._current_id in ids:
             self._box.setCurrentIndex(ids.index(self._current_id))
+        elif self._current_id and not (was_empty or reset):  # Qt takes the row that moved up, also where None is one
+            self._box.setCurrentIndex(min(max(row, 0), len(ids) - 1))
         elif self.noneEnabled or was_empty:  # Qt selects the first item of a list that was empty
             self._box.setCurrentIndex(min(0, len(ids) - 1))
-        else:  # after the current node was removed, Slicer takes the last one
-            self._box.setCurrentIndex(len(ids) - 1 if self._current_id else -1)
+        else:
+            self._box.setCurrentIndex(-1)
         self._box.blockSignals(False)
         self._announce()
 
@@ -202,6 +226,7 @@ class qMRMLNodeComboBox(qt.QWidget):
 
     def addAttribute(self, kind: str, name: str, value: str | None = None) -> None:
         self._attributes[kind] = (name, value)  # one per type, as in qMRMLSortFilterProxyModel
+        self._observe()
         self._refresh()
 
     def sortFilterProxyModel(self) -> _Filter:

@@ -1,0 +1,68 @@
+"""Scenes that are opened while a module is open: what was chosen comes back with them."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from STEnhanceLib.phantoms.thorax import Thorax
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def phantom():
+    return dataclasses.replace(Thorax(breathing_mm=0).cine(frames=4, matrix=32, slices=2), name="Cine SAx")
+
+
+@pytest.fixture
+def panel(host):
+    return host.load_module(REPOSITORY / "STEnhance/TemporalInterpolation/TemporalInterpolation.py").panel
+
+
+def test_corrections_and_choices_come_back_with_a_scene_that_is_opened_in_an_open_module(
+    host, panel, phantom, tmp_path
+):
+    import slicer
+
+    from STEnhanceLib import scene
+
+    scene.add_sequence(dataclasses.replace(phantom, name="Another"))
+    panel.ui.inputSelector.setCurrentNode(scene.add_sequence(phantom))
+    panel.ui.frameDurationSpinBox.value = 20
+    panel.ui.cyclicCheckBox.click()
+    panel.ui.resultNameEdit.text = "Mine"
+    panel.choose("linear")
+    cyclic = panel.ui.cyclicCheckBox.checked
+    path = scene.save_scene(tmp_path / "saved.mrb")
+    slicer.mrmlScene.Clear()
+    scene.load_scene(path)
+    assert panel.parameters.inputNode.GetName() == "Cine SAx"
+    assert panel.ui.inputSelector.currentNode() is panel.parameters.inputNode
+    assert panel.ui.frameDurationSpinBox.value == 20
+    assert panel.ui.cyclicCheckBox.checked is cyclic
+    assert panel.ui.resultNameEdit.text == "Mine"
+    assert panel.method.key == "linear"
+
+
+def test_a_scene_that_is_added_leaves_input_and_run_as_they_are(host, panel, phantom, tmp_path):
+    import slicer
+
+    from STEnhanceLib import scene
+
+    scene.add_sequence(dataclasses.replace(phantom, name="Added"))
+    slicer.mrmlScene.RemoveNode(panel.parameters.parameterNode)  # a scene from before the module was used
+    path = scene.save_scene(tmp_path / "added.mrb")
+    slicer.mrmlScene.Clear()
+    mine = scene.add_sequence(phantom)
+    panel.ui.inputSelector.setCurrentNode(mine)
+    panel.choose("linear")
+    panel.apply()
+    assert slicer.mrmlScene.ReadFromMRB(str(path), False, None)
+    host.wait_until(lambda: not panel.running)
+    assert panel.run.error is None
+    assert panel.parameters.inputNode is mine
+    assert panel.ui.inputSelector.currentNode() is mine
+    assert slicer.mrmlScene.GetFirstNodeByName("Added") is not None
