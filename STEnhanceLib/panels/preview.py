@@ -117,9 +117,11 @@ class Preview:
 
     def _show(self, voxels: np.ndarray) -> None:
         name = f"{self._input_volume.GetName() if self._input_volume else 'Input'} preview"
-        self.volume = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
-        self.volume.SetHideFromEditors(True)
-        self.volume.SetSaveWithScene(False)
+        volume = slicer.vtkMRMLScalarVolumeNode()
+        volume.SetName(name)
+        volume.SetHideFromEditors(True)  # before it is added: lists of nodes do not look again
+        volume.SetSaveWithScene(False)
+        self.volume = slicer.mrmlScene.AddNode(volume)
         self.volume.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(self._grid.ijk_to_ras))
         slicer.util.updateVolumeFromArray(self.volume, np.array(voxels))
         if self._input_volume is None:

@@ -43,8 +43,9 @@ class TimeAxis:
             whether the problem is said here.
         """
         new_times = result is not None and not at_moments(result.times_ms, source.times_ms).all()
-        self._widget.setVisible(source is not None and (self._always or new_times))
-        if self._widget.isHidden():
+        shown = source is not None and (self._always or new_times)
+        self._widget.setVisible(shown)
+        if not shown:  # not `isHidden`: in a collapsed section everything is, and it may be opened at any time
             return False
         self._picture.setVisible(result is not None)
         if result is None:

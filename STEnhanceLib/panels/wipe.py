@@ -30,12 +30,12 @@ class Wipe(VTKObservationMixin):
         VTKObservationMixin.__init__(self)
         self._source, self._view = source, view
         self._position = 0.5
-        scene = source.GetScene()
-        self.volume = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "STEnhance wipe")
-        display = scene.AddNewNodeByClass("vtkMRMLScalarVolumeDisplayNode")
+        self.volume, display = slicer.vtkMRMLScalarVolumeNode(), slicer.vtkMRMLScalarVolumeDisplayNode()
+        self.volume.SetName("STEnhance wipe")
         for node in (self.volume, display):
-            node.SetHideFromEditors(True)
+            node.SetHideFromEditors(True)  # before it is added: lists of nodes do not look again
             node.SetSaveWithScene(False)
+            source.GetScene().AddNode(node)
         self.volume.SetAndObserveDisplayNodeID(display.GetID())
         self._follow_display()
         self._update()

@@ -19,17 +19,34 @@ class ctkCollapsibleButton(qt.QAbstractButton):
         self.setChecked(True)
         self.setSizePolicy(qt.QSizePolicy.Minimum, qt.QSizePolicy.Preferred)
         self.setContentsMargins(0, HEADER_HEIGHT, 0, 0)
-        self._hidden_by_us = []
+        self._wanted, self._forcing = {}, False  # what others said of the visibility of a child
         self.toggled.connect(lambda checked: self._collapse(not checked))
 
     def _collapse(self, collapsed: bool) -> None:
-        if collapsed:
-            children = [child for child in self.children() if isinstance(child, qt.QWidget)]
-            self._hidden_by_us = [child for child in children if not child.isHidden()]
-        for child in self._hidden_by_us:
-            child.setVisible(not collapsed)
+        for child in self.children():
+            if isinstance(child, qt.QWidget):
+                self._show_child(child)
         self.setMaximumHeight(HEADER_HEIGHT if collapsed else 2**24 - 1)
         self.contentsCollapsed.emit(collapsed)
+
+    def _show_child(self, child) -> None:
+        """A child of a collapsed section is hidden, also where it was shown a moment ago."""
+        self._forcing = True
+        child.setVisible(self.isChecked() and self._wanted.get(child, True))
+        self._forcing = False
+
+    def childEvent(self, event) -> None:
+        if event.type() == qt.QEvent.ChildAdded and isinstance(event.child(), qt.QWidget):
+            event.child().installEventFilter(self)
+        super().childEvent(event)
+
+    def eventFilter(self, child, event) -> bool:
+        kinds = {qt.QEvent.ShowToParent: True, qt.QEvent.HideToParent: False}
+        if not self._forcing and event.type() in kinds:
+            self._wanted[child] = kinds[event.type()]
+            if self._wanted[child] and not self.isChecked():
+                self._show_child(child)
+        return False
 
     def _set_collapsed(self, collapsed):
         self.setChecked(not collapsed)

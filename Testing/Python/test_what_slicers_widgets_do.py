@@ -1,0 +1,104 @@
+"""What Slicer's and Qt's own widgets do with what the panels give them: collapsed sections, labels, lists of nodes."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from STEnhanceLib.phantoms.thorax import Thorax
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def phantom():
+    return dataclasses.replace(Thorax(breathing_mm=0).cine(frames=4, matrix=32, slices=2), name="Cine SAx")
+
+
+@pytest.fixture
+def panel(host):
+    return host.load_module(REPOSITORY / "STEnhance/TemporalInterpolation/TemporalInterpolation.py").panel
+
+
+def test_the_time_axis_is_that_of_the_input_when_its_section_is_opened_again(host, panel, phantom):
+    from STEnhanceLib import scene
+
+    panel.ui.inputSelector.setCurrentNode(scene.add_sequence(phantom))
+    panel.ui.methodSection.collapsed = True
+    panel.ui.frameDurationSpinBox.value = 500
+    panel.ui.methodSection.collapsed = False
+    assert "2000 ms" in panel.ui.timeAxisLabel.text
+    panel.ui.methodSection.collapsed = True
+    panel.ui.inputSelector.setCurrentNode(None)
+    panel.ui.methodSection.collapsed = False
+    assert panel.ui.timeAxisWidget.isHidden()
+
+
+def test_quotation_marks_are_read_as_such(host, panel, phantom):
+    import slicer
+
+    from STEnhanceLib import scene
+
+    node = scene.add_sequence(dataclasses.replace(phantom, name="Tom & Ann's"))
+    node.RemoveAttribute(scene.PERIODIC)
+    panel.ui.inputSelector.setCurrentNode(None)
+    panel.ui.inputSelector.setCurrentNode(node)
+    panel.choose("linear")
+    panel.apply()
+    host.wait_until(lambda: not panel.running)
+    panel.compare._say("Tom & Ann's")
+    for label in (panel.ui.assumedLabel, panel.ui.statusLabel, panel.compare.ui.compareStatusLabel):
+        assert "'s" in as_read(label), as_read(label)
+        assert "&" not in as_read(label).replace("Tom & Ann", "")
+    slicer.mrmlScene.Clear()
+
+
+def as_read(label) -> str:
+    """What a label shows."""
+    import qt
+    from PySide6.QtGui import Qt, QTextDocument
+
+    if label.textFormat == qt.Qt.PlainText or (
+        label.textFormat == qt.Qt.AutoText and not Qt.mightBeRichText(label.text)
+    ):
+        return label.text
+    document = QTextDocument()
+    document.setHtml(label.text)
+    return document.toPlainText()
+
+
+def test_neither_preview_nor_wipe_is_offered_as_a_planning_scan(host, panel, phantom):
+    import slicer
+
+    from STEnhanceLib import scene
+    from STEnhanceLib.comparison import shown_volume
+    from STEnhanceLib.panels.wipe import Wipe
+
+    node = scene.add_sequence(phantom)
+    panel.ui.inputSelector.setCurrentNode(node)
+    panel.choose("linear")
+    panel.show_preview()
+    host.wait_until(lambda: panel.preview.done)
+    assert panel.preview.volume is not None
+    wipe = Wipe(shown_volume(node), slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLSliceNode"))
+    assert panel.ui.priorSelector.nodes() == [shown_volume(node)]
+    offered = [panel.ui.priorSelector._box.itemText(row) for row in range(panel.ui.priorSelector._box.count)]
+    assert offered == ["None", shown_volume(node).GetName()]
+    wipe.remove()
+
+
+def test_what_goes_while_its_section_is_collapsed_does_not_come_back_with_it(host, panel, phantom):
+    from STEnhanceLib import scene
+    from STEnhanceLib.scene import add_sequence
+
+    compare = panel.compare
+    compare.set_run(add_sequence(phantom), scene.add_sequence(phantom))
+    compare.ui.profileButton.click()
+    assert not compare.ui.profileWidget.isHidden()
+    compare.ui.compareSection.collapsed = True
+    panel.exit()
+    panel.enter()
+    compare.ui.compareSection.collapsed = False
+    assert compare.ui.profileWidget.isHidden()
