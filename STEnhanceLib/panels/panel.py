@@ -73,7 +73,7 @@ class EnhancePanel(VTKObservationMixin):
         self.ui = slicer.util.childWidgetVariables(widget)
         self.ui.inputSelector.addAttribute("vtkMRMLSequenceNode", "DataNodeClassName", "vtkMRMLScalarVolumeNode")
         self.ui.noticeLabel.text = f"<small>{_(NOT_FOR_CLINICAL_USE)} {_(words.GENERATED)}</small>"
-        self.ui.kspaceSelector.nameFilters = ["*.npz", "*.h5", "*.hdf5", "*.mrd"]
+        self.ui.kspaceSelector.nameFilters = [_("k-space") + " (*.npz *.h5 *.hdf5 *.mrd)"]
         self._form = ParameterForm(self.ui.parametersWidget.layout(), self._on_settings_edited)
         self._display = RunDisplay(self.ui)
         self._say = self._display.say
@@ -381,7 +381,8 @@ class EnhancePanel(VTKObservationMixin):
         self.ui.methodSelector.connect("currentIndexChanged(int)", self._on_method_chosen)
         self.ui.methodSelector.connect("activated(int)", self._on_method_picked)
         self.ui.deviceSelector.connect("currentIndexChanged(int)", self._on_device_chosen)
-        self.ui.kspaceSelector.connect("currentPathChanged(QString)", self._on_kspace_chosen)
+        path = self.ui.kspaceSelector.comboBox()  # the selector itself does not tell that its path was deleted
+        path.connect("editTextChanged(QString)", self._on_kspace_chosen)
         self.ui.installButton.connect("clicked(bool)", lambda _on: self._on_install())
         self.ui.applyButton.connect("clicked(bool)", lambda _on: self._on_apply_or_cancel())
         self.ui.previewButton.connect("clicked(bool)", lambda _on: self.show_preview())

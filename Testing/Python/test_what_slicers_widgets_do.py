@@ -102,3 +102,11 @@ def test_what_goes_while_its_section_is_collapsed_does_not_come_back_with_it(hos
     panel.enter()
     compare.ui.compareSection.collapsed = False
     assert compare.ui.profileWidget.isHidden()
+
+
+def test_a_path_that_the_user_deletes_is_no_longer_taken(host, panel, tmp_path):
+    typed = panel.ui.kspaceSelector.comboBox().lineEdit()
+    for text in (str(tmp_path / "measured.npz"), str(tmp_path / "measured.np"), ""):
+        typed.setText(text)
+        assert panel.parameters.kspacePath == text
+        assert panel.ui.kspaceSelector.currentPath == text

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import fnmatch
+import re
+
 import qt
 from PySide6.QtCore import Property, Signal
 
@@ -127,7 +130,7 @@ class ctkSliderWidget(qt.QWidget):
 
 
 class ctkPathLineEdit(qt.QWidget):
-    """A path, and a button to browse for it."""
+    """A path, and a button to browse for it. As CTK's, it tells of a path that its name filters allow, and no other."""
 
     currentPathChanged = Signal(str)
     validInputChanged = Signal(bool)
@@ -135,15 +138,29 @@ class ctkPathLineEdit(qt.QWidget):
 
     def __init__(self, parent=None):
         super().__init__(parent)
-        self._edit, browse = qt.QLineEdit(self), qt.QToolButton(self)
+        self._box, browse = qt.QComboBox(self), qt.QToolButton(self)
+        self._box.setEditable(True)
+        self._edit = self._box.lineEdit()
         browse.setText("...")
         row = qt.QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(self._edit, 1)
+        row.addWidget(self._box, 1)
         row.addWidget(browse)
-        self._edit.textChanged.connect(self.currentPathChanged)
+        self._edit.textChanged.connect(self._on_text)
+        self._valid = False
         self._settings = {"nameFilters": [], "filters": self.Files, "settingKey": "", "label": "", "options": 0}
         self._settings["showBrowseButton"] = self._settings["showHistoryButton"] = True
+
+    def _on_text(self, path: str) -> None:
+        patterns = [pattern for given in self.nameFilters for pattern in re.sub(r".*\((.*)\)$", r"\1", given).split()]
+        before, self._valid = self._valid, any(fnmatch.fnmatchcase(path, one) for one in patterns or ["?*"])
+        if self._valid:
+            self.currentPathChanged.emit(path)
+        if self._valid != before:
+            self.validInputChanged.emit(self._valid)
+
+    def comboBox(self):
+        return self._box
 
     def setCurrentPath(self, path: str) -> None:
         self._edit.setText(path)
