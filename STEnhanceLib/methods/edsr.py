@@ -50,8 +50,9 @@ def _frames(
 
     from STEnhanceLib.acquisition.centre_crop_torch import replace_centre, resample
 
-    measured = learned.measured_frames(sequence, parameters, shape_ji, magnitude=True)
-    scale = learned.brightness(sequence.frames)
+    lift = learned.lift_of(sequence.frames, notes)
+    measured = learned.measured_frames(sequence, parameters, shape_ji, magnitude=True, lift=lift)
+    scale = learned.brightness(sequence.frames, lift)
     placement = Placement(notes)
 
     def sharpened(network, device, largest) -> tuple[np.ndarray, np.ndarray]:
@@ -63,7 +64,7 @@ def _frames(
             fine = resample(fine, shape_ji) * scale
             if parameters.data_consistency:
                 fine = replace_centre(fine, slices)
-            results.append(fine[:, 0].cpu())
+            results.append(fine[:, 0].cpu() - lift)
             deviations.append((fine - resample(slices, shape_ji))[:, 0].cpu())
         return torch.cat(results).numpy(), torch.cat(deviations).numpy()
 

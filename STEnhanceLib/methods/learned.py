@@ -20,6 +20,8 @@ OTHER_RECIPE = (
     "The model {} was made by another recipe ({}) than {}, for this use: {}; whether it is used for the same here "
     "could not be checked."
 )
+FAR_BELOW_ZERO = 0.25  # of the brightness; what a crop of k-space rings below zero is at most half of that
+DARKEST = 0.1  # percentile
 ROUNDED = 1.03  # a factor of 5 may become 5.1 when matrices are rounded
 
 
@@ -73,16 +75,44 @@ def beyond(most: int, source: Grid, grid: Grid, consequence: str) -> list[str]:
     return [f"Pixels were made {factor:.3g} times finer, more than {most} times; {consequence}."]
 
 
-def brightness(frames: np.ndarray) -> float:
-    """The 99.9th percentile of the magnitude; the maximum where that is 0, and 1 where all is dark."""
-    voxels = frames.reshape(-1)
-    magnitude = np.abs(voxels[:: -(-voxels.size // ENOUGH) | 1])  # an odd step meets all columns
-    found = float(np.percentile(magnitude, BRIGHT))
+def brightness(frames: np.ndarray, lift: float = 0.0) -> float:
+    """The 99.9th percentile of the magnitude; the maximum where that is 0, and 1 where all is dark.
+
+    Args:
+        frames: of any shape.
+        lift: what is added to them before, see `lift_of`.
+    """
+    found = float(np.percentile(np.abs(_enough(frames) + np.float32(lift)), BRIGHT))
     return found or float(np.abs(frames).max()) or 1.0
 
 
+def lift_of(frames: np.ndarray, notes: list[str]) -> float:
+    """What to add to images with values far below zero so that the least are dark, as networks know images; else 0.
+
+    Velocity, phase and real parts have such values, which a network that learnt from magnitudes has never seen. The
+    caller takes the constant off its result again.
+
+    Args:
+        frames: of any shape.
+        notes: get one where there is something to add.
+    """
+    darkest = 0.0 if np.iscomplexobj(frames) else float(np.percentile(_enough(frames), DARKEST))
+    if darkest >= -FAR_BELOW_ZERO * brightness(frames):
+        return 0.0
+    notes.append(
+        "The images go far below zero, as velocity and phase do, and networks learnt from magnitudes: they saw them "
+        f"with {-darkest:.4g} added."
+    )
+    return -darkest
+
+
+def _enough(frames: np.ndarray) -> np.ndarray:
+    voxels = frames.reshape(-1)
+    return voxels[:: -(-voxels.size // ENOUGH) | 1]  # an odd step meets all columns
+
+
 def measured_frames(
-    sequence: ImageSequence, parameters: FinerGrid, shape_ji: tuple[int, int], *, magnitude: bool
+    sequence: ImageSequence, parameters: FinerGrid, shape_ji: tuple[int, int], *, magnitude: bool, lift: float = 0.0
 ) -> Callable[[int], np.ndarray]:
     """The frames of the input where the samples of a k-space crop would lie: (K, J, I) by index, the last three kept.
 
@@ -91,6 +121,7 @@ def measured_frames(
         parameters: tell how it was sampled.
         shape_ji: the in-plane matrix of the result.
         magnitude: of complex images.
+        lift: added to every voxel, see `lift_of`.
     """
     first_sample = parameters.first_sample(sequence.grid.shape[1:], shape_ji)
 
@@ -99,6 +130,8 @@ def measured_frames(
         voxels = sequence.frames[t]
         if magnitude and np.iscomplexobj(voxels):  # real ones keep their sign, as ringing below zero is part of them
             voxels = np.abs(voxels)
+        if lift:
+            voxels = voxels + np.float32(lift)
         return np.array(shifted(voxels, first_sample), order="C")  # a copy, since tensors must be writable
 
     return frame

@@ -107,8 +107,9 @@ def _frames(
     thinner: str | None,
     notes: list[str],
 ) -> Iterator[EnhancedFrame]:
-    measured = learned.measured_frames(sequence, parameters, shape_ji, magnitude=False)
-    scale = learned.brightness(sequence.frames)
+    lift = learned.lift_of(sequence.frames, notes)
+    measured = learned.measured_frames(sequence, parameters, shape_ji, magnitude=False, lift=lift)
+    scale = learned.brightness(sequence.frames, lift)
     noise = 100 * noise_over_time(sequence) / scale
     if finer and parameters.data_consistency and noise >= NOISY:
         notes.append(KEPT_NOISE.format(noise))
@@ -123,14 +124,14 @@ def _frames(
 
     estimate = as_measured
     if finer:
-        prior = None if sharp is None else sharp / np.float32(scale)
+        prior = None if sharp is None else (sharp + np.float32(lift)) / np.float32(scale)
         estimate = in_plane.finer(estimate, around, shape_ji, prior, model=finer, **shared)
     if thinner:
         estimate = through_plane.thinner(estimate, around, parameters.slice_factor, model=thinner, **shared)
     for t in range(len(sequence)):
         fine, supported = estimate(t)
-        voxels = np.abs(fine) if np.iscomplexobj(fine) else fine
-        yield EnhancedFrame(voxels * np.float32(scale), fraction(fine - supported, fine))
+        invented, fine = (fine - supported) * np.float32(scale), fine * np.float32(scale) - np.float32(lift)
+        yield EnhancedFrame(np.abs(fine) if np.iscomplexobj(fine) else fine, fraction(invented, fine))
 
 
 def _neighbours(t: int, count: int, periodic: bool) -> tuple[int, int]:

@@ -1,0 +1,72 @@
+"""Images with values far below zero, as velocity, phase and real parts have them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from untrained import run
+
+from STEnhanceLib.acquisition.simulate import simulate
+from STEnhanceLib.methods import learned
+from STEnhanceLib.sequence import ImageSequence
+
+torch = pytest.importorskip("torch", reason="torch is not installed: no networks")
+pytest.importorskip("safetensors", reason="safetensors is not installed: no models")
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+ADDED = "far below zero"
+
+
+def velocities() -> ImageSequence:
+    """Vessels with flow in both directions, in cm/s, on tissue at rest."""
+    j, i = np.mgrid[:96, :88].astype(np.float32)
+    frames = np.zeros((2, 1, 96, 88), np.float32)
+    random = np.random.default_rng(4)
+    for direction in (1, -1) * 12:
+        at_j, at_i, radius = random.uniform(8, 88), random.uniform(8, 80), random.uniform(2, 9)
+        inside = np.clip(radius + 0.5 - np.hypot(j - at_j, i - at_i), 0, 1)
+        frames[:, 0] = frames[:, 0] * (1 - inside) + direction * inside * np.float32([[[90]], [[60]]])
+    return ImageSequence(frames, np.diag([-1.5, -1.5, 6.0, 1.0]), np.array([0.0, 30.0]))
+
+
+def error(result: ImageSequence, truth: ImageSequence) -> float:
+    return float(np.square(result.frames - truth.frames).mean())
+
+
+@pytest.mark.parametrize("key", ["stenhance-sr", "edsr"])
+@pytest.mark.parametrize("factor", [2, 4])
+def test_networks_that_learnt_from_magnitudes_sharpen_velocities_too(key, factor):
+    truth = velocities()
+    low = simulate(truth, f"s{factor}").sequence
+    result = run(low, key, factor=factor)
+    assert error(result, truth) < 0.9 * error(run(low, "zero-fill", factor=factor), truth)
+    assert sum(ADDED in note for note in result.notes) == 1
+
+
+@pytest.mark.parametrize("key", ["stenhance-sr", "edsr"])
+def test_both_directions_of_flow_keep_what_was_measured_and_come_back_in_their_unit(key):
+    low = simulate(velocities(), "s2").sequence
+    kept = run(low, key, data_consistency=True)
+    assert np.abs(simulate(kept, "s2").sequence.frames - low.frames).max() < 1e-3
+    averaged = run(low, key, sampling="block average", data_consistency=True)
+    assert averaged.frames.min() < -50 and averaged.frames.max() > 50
+
+
+def test_a_prior_is_seen_as_the_images_are():
+    truth = velocities()
+    low = simulate(truth, "s4").sequence
+    positive = replace(truth, frames=np.abs(truth.frames)).with_frames([0])
+    result = run(low, "stenhance-sr", prior=positive, factor=4)
+    assert error(result, truth) < 0.9 * error(run(low, "zero-fill", factor=4), truth)
+
+
+def test_what_rings_below_zero_is_seen_as_it_is():
+    magnitudes = replace(velocities(), frames=np.abs(velocities().frames))
+    low = simulate(magnitudes, "s4").sequence
+    assert low.frames.min() < -5
+    notes = []
+    assert learned.lift_of(low.frames, notes) == 0 and not notes
+    assert learned.lift_of((1j * low.frames).astype(np.complex64), notes) == 0 and not notes
+    assert learned.lift_of(np.zeros((1, 1, 4, 4), np.float32), notes) == 0 and not notes
