@@ -24,6 +24,7 @@ class TimeLeft:
         self._clock = clock
         self._first = self._last = clock()
         self._done = self._done_at_first = 0
+        self._share_at_last = 0.0
 
     def seconds(self, done: int, count: int, share: float) -> float:
         """Until the first frame where there is none yet, else until the last one; NaN while unknown.
@@ -40,15 +41,16 @@ class TimeLeft:
         if done != self._done:
             if not self._done:
                 self._first, self._done_at_first = now, done
-            self._done, self._last = done, now
-        waited = now - self._last
-        whole = waited / share if share >= LEAST_SHARE else math.nan  # of the frame at work
+            self._done, self._last, self._share_at_last = done, now, share
+        waited, part = now - self._last, share - self._share_at_last  # seen: a frame may come late, the next begun
+        whole = waited / part if part >= LEAST_SHARE else math.nan  # of the frame at work
+        rest = whole * (1 - share)
         if not done:
-            return whole - waited
+            return rest
         took, since_first = self._last - self._first, done - self._done_at_first
         if math.isfinite(whole):
             typical = (took + whole) / (since_first + 1)
-            return whole - waited + typical * (count - done - 1)
+            return rest + typical * (count - done - 1)
         if not since_first:
             return math.nan
         typical = max(took / since_first, (took + waited) / (since_first + 1))  # a long wait counts too

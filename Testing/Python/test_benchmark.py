@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import threading
-import time
 from dataclasses import fields, replace
 
 import numpy as np
-import psutil
 import pytest
 
 from STEnhanceLib import files
@@ -257,22 +254,9 @@ def test_peak_memory_is_that_of_the_method_and_not_of_the_benchmark(square_disc)
     assert large.peak_mb > small.peak_mb + 84 * 0.9
 
 
-def test_a_process_that_dies_is_an_error_and_not_the_end(square_disc):
-    larger = replace(square_disc, frames=np.tile(square_disc.frames, (1, 20, 4, 4)))
-
-    def kill_when_it_works():
-        while True:
-            for child in psutil.Process().children(recursive=True):
-                if "spawn_main" in " ".join(child.cmdline()) and child.cpu_times().user > 1:
-                    child.kill()
-                    return
-            time.sleep(0.05)
-
-    killer = threading.Thread(target=kill_when_it_works, daemon=True)
-    killer.start()
-    with pytest.raises(STEnhanceError, match="The process of demons died"):
-        measured_run([(find_method("demons"), {"factor": 16})], larger, {})
-    killer.join(timeout=5)
+def test_a_process_that_dies_is_an_error_and_not_the_end(counted, square_disc):
+    with pytest.raises(STEnhanceError, match="The process of test-counted died"):
+        measured_run([(counted, {"dies": True})], square_disc, {})
 
 
 def test_more_or_fewer_spokes_and_lines_are_protocols_too():

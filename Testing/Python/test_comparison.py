@@ -240,7 +240,7 @@ print([name for name in ("libGL.so", "libEGL.so", "libOSMesa") if name in loaded
     picture = tmp_path / "before and after.png"
     source = stenhance_data / "cine" / "scd0000301_sax.nii.gz"
     done = subprocess.run(
-        [sys.executable, "-c", script, source, picture], capture_output=True, text=True, check=False, timeout=120
+        [sys.executable, "-c", script, source, picture], capture_output=True, text=True, check=False, timeout=240
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "[]\n", "")
     from matplotlib.image import imread

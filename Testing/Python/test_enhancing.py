@@ -45,8 +45,9 @@ def everything_in(node) -> tuple[str, bytes]:
     return " ".join(saved.split()), scene.read_sequence(node).frames.tobytes()
 
 
-def start_and_publish(worker, node, frames: int, **settings) -> SceneRun:
-    enhancing = SceneRun(worker, node, "test-copy", settings, name="result")
+def start_and_publish(worker, node, frames: int, gate: Path) -> SceneRun:
+    """A run of which so many frames are in the scene, and whose next one does not come before the gate opens."""
+    enhancing = SceneRun(worker, node, "test-copy", {"after": frames, "until": str(gate)}, name="result")
     while enhancing.finished_frames < frames:
         enhancing.poll()
         assert not enhancing.done, enhancing.error
@@ -96,17 +97,17 @@ def test_the_result_in_the_scene_is_what_the_method_gives(worker, input_node, be
     assert files_of(worker) == []
 
 
-def test_the_first_frame_is_in_the_scene_before_the_second_is_computed(worker, input_node):
-    enhancing = start_and_publish(worker, input_node, frames=1, seconds=0.3)
+def test_the_first_frame_is_in_the_scene_before_the_second_is_computed(worker, input_node, gate):
+    enhancing = start_and_publish(worker, input_node, 1, gate)
     assert enhancing.result.GetNumberOfDataNodes() == 1
     assert enhancing.finished_frames == 1
     enhancing.cancel()
     poll_until_done(enhancing)
 
 
-def test_a_worker_killed_in_the_middle_leaves_the_scene_as_before_and_the_next_run_works(worker, input_node):
+def test_a_worker_killed_in_the_middle_leaves_the_scene_as_before_and_the_next_run_works(worker, input_node, gate):
     before = everything_in(input_node)
-    enhancing = start_and_publish(worker, input_node, frames=2, seconds=0.2)
+    enhancing = start_and_publish(worker, input_node, 2, gate)
     psutil.Process(worker.pid).kill()
     poll_until_done(enhancing)
     assert "ended unexpectedly (killed" in enhancing.error
@@ -118,9 +119,9 @@ def test_a_worker_killed_in_the_middle_leaves_the_scene_as_before_and_the_next_r
 
 
 @pytest.mark.parametrize("way", ["cancel", "abandon"])
-def test_giving_up_leaves_the_scene_as_before(worker, input_node, way):
+def test_giving_up_leaves_the_scene_as_before(worker, input_node, gate, way):
     before = everything_in(input_node)
-    enhancing = start_and_publish(worker, input_node, frames=2, seconds=0.1)
+    enhancing = start_and_publish(worker, input_node, 2, gate)
     getattr(enhancing, way)()
     assert enhancing.done == (way == "abandon")
     poll_until_done(enhancing)
@@ -129,13 +130,13 @@ def test_giving_up_leaves_the_scene_as_before(worker, input_node, way):
     assert everything_in(input_node) == before
 
 
-def test_cancelling_can_keep_the_finished_frames(worker, input_node, beating_disc):
-    enhancing = start_and_publish(worker, input_node, frames=2, seconds=0.1)
+def test_cancelling_can_keep_the_finished_frames(worker, input_node, beating_disc, gate):
+    enhancing = start_and_publish(worker, input_node, 2, gate)
     enhancing.cancel(keep_partial=True)
     poll_until_done(enhancing)
     kept = scene.read_sequence(enhancing.result)
-    assert 2 <= len(kept) == enhancing.finished_frames < len(beating_disc)
-    assert np.array_equal(kept.frames, beating_disc.frames[: len(kept)])
+    assert len(kept) == enhancing.finished_frames == 2
+    assert np.array_equal(kept.frames, beating_disc.frames[:2])
 
 
 def test_a_method_that_fails_on_a_later_frame_leaves_the_scene_as_before(worker, input_node):
@@ -145,10 +146,11 @@ def test_a_method_that_fails_on_a_later_frame_leaves_the_scene_as_before(worker,
     assert everything_in(input_node) == before
 
 
-def test_an_input_removed_while_the_run_is_at_work_is_an_error_and_leaves_no_result(worker, input_node):
+def test_an_input_removed_while_the_run_is_at_work_is_an_error_and_leaves_no_result(worker, input_node, gate):
     mrml = input_node.GetScene()
-    enhancing = start_and_publish(worker, input_node, frames=1, seconds=0.1)
+    enhancing = start_and_publish(worker, input_node, 1, gate)
     mrml.RemoveNode(input_node)
+    gate.touch()
     poll_until_done(enhancing)
     assert "removed from the scene" in enhancing.error
     assert mrml.GetNumberOfNodesByClass("vtkMRMLSequenceNode") == 0
@@ -184,10 +186,7 @@ def test_scene_to_worker_to_scene_costs_less_than_half_a_second(worker):
     assert min(seconds() for _ in range(5)) < 0.5
 
 
-def test_a_large_input_is_read_in_several_polls_and_arrives_whole(worker, monkeypatch):
-    from STEnhanceLib import enhancing as module
-
-    monkeypatch.setattr(module, "S_PER_POLL", 0.002)
+def test_a_large_input_is_read_in_several_polls_and_arrives_whole(worker, one_step_per_poll):
     headless.start()
     frames = np.random.default_rng(0).random((12, 4, 256, 256), dtype=np.float32)
     node = scene.add_sequence(ImageSequence(frames, np.eye(4), 40.0 * np.arange(12)))
@@ -196,7 +195,7 @@ def test_a_large_input_is_read_in_several_polls_and_arrives_whole(worker, monkey
     while enhancing._job is None:
         enhancing.poll()
         polls += 1
-    assert polls > 2
+    assert polls == 12
     assert np.array_equal(scene.read_sequence(enhancing.wait()).frames, frames)
 
 

@@ -314,7 +314,7 @@ def test_each_fault_of_a_nifti_file_has_its_own_clear_error(tmp_path, data, said
 # Damage
 
 
-@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     name=st.sampled_from(["a.nrrd", "a.nii", "a.nii.gz"]),
     hits=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), min_size=1, max_size=4),

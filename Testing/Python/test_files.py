@@ -45,7 +45,7 @@ def test_complex_voxels_stay_complex(described, tmp_path, name):
     assert np.array_equal(files.read(tmp_path / name).frames, made.frames)
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(text=st.text(st.characters(codec="utf-8", exclude_characters="\r\x00")), periodic=st.booleans())
 def test_any_text_survives_in_the_header(tmp_path, text, periodic):
     frames = np.zeros((2, 1, 1, 1), np.float32)

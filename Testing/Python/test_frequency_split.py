@@ -188,7 +188,7 @@ def test_without_torch_thresholds_take_its_place_and_say_so():
             print(error)
         """
     )
-    ran = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=60)
+    ran = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=240)
     assert "Thresholds of cosine coefficients told noise from detail, because torch" in ran.stdout
     assert "The denoiser 'network' needs torch, not installed here" in ran.stdout
 

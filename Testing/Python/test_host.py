@@ -238,7 +238,7 @@ def test_a_module_runs_from_its_ui_to_a_finished_job(host, module_path, two_sequ
     assert browser.GetSelectedItemNumber() == 3
     ui.applyButton.click()
     assert ui.progressBar.value == 0  # the timer has not fired: nothing ran the event loop
-    host.wait_until(lambda: not widget.timer.active, timeout_s=10)
+    host.wait_until(lambda: not widget.timer.active)
     assert ui.statusLabel.text == "Round 5 of 5"
     assert host.grab(widget, PICTURES / "host_panel.png").stat().st_size > 5000
 
@@ -293,7 +293,7 @@ def test_a_browser_plays_while_the_event_loop_runs(host, two_sequences):
     browser.SetPlaybackRateFps(50)
     first = browser.GetSelectedItemNumber()
     browser.SetPlaybackActive(True)
-    host.wait_until(lambda: browser.GetSelectedItemNumber() != first, timeout_s=10)
+    host.wait_until(lambda: browser.GetSelectedItemNumber() != first)
     browser.SetPlaybackActive(False)
 
 

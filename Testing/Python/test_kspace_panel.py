@@ -156,7 +156,7 @@ def test_picking_what_was_suggested_is_a_choice_too(panel, kspace_path):
     assert panel.method.key == suggested == panel.parameters.method
 
 
-def test_the_panel_tells_slice_and_step_until_the_first_frame_comes(host, panel, kspace_path):
+def test_the_panel_tells_slice_and_step_until_the_first_frame_comes(host, panel, kspace_path, one_step_per_poll):
     panel.ui.kspaceSelector.currentPath = str(kspace_path)
     panel.choose("temporal-tv")
     panel._form._fields["iterations"].write(70)
@@ -169,12 +169,12 @@ def test_the_panel_tells_slice_and_step_until_the_first_frame_comes(host, panel,
         if said not in seen:
             seen.append(said)
             if "Slice 2 of 3" in said and not picture_made:
-                picture_made.append(host.grab(panel.widget, picture))
                 assert 33 <= panel.ui.progressBar.value <= 67 and panel.ui.progressBar.maximum == 100
+                picture_made.append(host.grab(panel.widget, picture))
         return not panel.running
 
     picture_made = []
-    host.wait_until(ended, timeout_s=60)
+    host.wait_until(ended)
     assert panel.run.error is None and picture_made
     assert any("step" in text and "of at most 70" in text and "until the first frame" in text for text in seen)
     assert "Done: 12 frames" in seen[-1] or "Done: 12 frames" in panel.ui.statusLabel.text
@@ -193,7 +193,7 @@ def test_a_preview_from_kspace_is_the_shown_slice_of_the_shown_frame_from_nine_f
     panel.ui.kspaceSelector.currentPath = str(kspace_path)
     panel.choose("temporal-tv")
     panel.ui.previewButton.click()
-    host.wait_until(lambda: panel.preview.done, timeout_s=60)
+    host.wait_until(lambda: panel.preview.done)
     assert panel.preview.error is None
     assert "Preview of slice 2" in panel.ui.statusLabel.text, "no view shows one, so the middle"
     found = slicer.util.arrayFromVolume(panel.preview.volume)
@@ -222,7 +222,7 @@ def test_a_preview_is_of_the_slice_on_screen(host, panel, kspace_path, measured)
     for k in (2, 0):
         view.JumpSlice(*(measured.sequence.ijk_to_ras @ [32, 32, k, 1])[:3])
         panel.show_preview()
-        host.wait_until(lambda: panel.preview.done, timeout_s=60)
+        host.wait_until(lambda: panel.preview.done)
         found = slicer.util.arrayFromVolume(panel.preview.volume)
         expected = measured.sequence.frames[0, k]
         np.testing.assert_allclose(found[0], expected, atol=1e-3 * expected.max())
@@ -249,7 +249,7 @@ def test_a_preview_with_the_kspace_of_another_scan_says_so(host, panel, measured
     _, browser = scene.find_sequence(panel.parameters.inputNode)
     browser.SetSelectedItemNumber(8)
     panel.ui.previewButton.click()
-    host.wait_until(lambda: panel.preview.done, timeout_s=60)
+    host.wait_until(lambda: panel.preview.done)
     assert "belongs to 6 frames" in panel.ui.statusLabel.text
 
 

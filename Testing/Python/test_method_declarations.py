@@ -183,7 +183,7 @@ def test_classical_methods_run_where_torch_is_not_installed():
         """
     )
     ran = subprocess.run(
-        [sys.executable, "-c", program, *WITHOUT_TORCH], check=False, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", program, *WITHOUT_TORCH], check=False, capture_output=True, text=True, timeout=240
     )
     assert ran.returncode == 0, ran.stderr
 
@@ -193,5 +193,5 @@ def test_listing_the_methods_imports_nothing_heavy():
     program = (
         f"import sys; from STEnhanceLib.methods import all_methods; all_methods(); print(*{heavy} & set(sys.modules))"
     )
-    ran = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=120)
+    ran = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=240)
     assert ran.stdout.split() == []

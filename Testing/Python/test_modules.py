@@ -52,12 +52,17 @@ def test_a_module_opens_with_what_helps_most_on_images_alone(host, module_name, 
     assert host.load_module(module_file(module_name)).panel.method.key == first_choice
 
 
-def test_the_self_test_of_a_module_passes(host, module_name):
+def test_the_self_test_of_a_module_passes(host, module_name, monkeypatch):
+    from STEnhanceLib.panels import self_test
+
+    monkeypatch.setattr(self_test, "PATIENCE_S", 240)
     host.load_module(module_file(module_name))
     host.run_self_test(module_name)
 
 
-def test_apply_streams_frames_while_the_browser_plays_and_the_selected_frame_is_the_users(host, phantom):
+def test_apply_streams_frames_while_the_browser_plays_and_the_selected_frame_is_the_users(
+    host, phantom, one_step_per_poll
+):
     from STEnhanceLib import scene
 
     widget = host.load_module(module_file("TemporalInterpolation"))
@@ -86,10 +91,10 @@ def test_apply_streams_frames_while_the_browser_plays_and_the_selected_frame_is_
         counts.add(panel.run.finished_frames)
         return not panel.running
 
-    host.wait_until(ended, timeout_s=120)
+    host.wait_until(ended)
     player.stop()
     assert panel.run.error is None
-    assert len(counts) > 3, "frames appeared while the rest was being computed"
+    assert counts == set(range(21)), "frames appeared one by one"
     assert set(np.diff(steps[: len(steps) // 2])) <= {1, -9}, "only the player moved the browser"
     assert np.array_equal(scene.read_sequence(node).frames, voxels)
     assert node.GetNumberOfDataNodes() == 10
@@ -117,29 +122,6 @@ def test_a_preview_lies_over_the_input_and_goes_without_a_trace(host, phantom):
     assert np.corrcoef(shown[:, ::2, ::2].ravel(), phantom.frames[4].ravel())[0, 1] > 0.999
     panel.exit()
     assert slicer.mrmlScene.GetNumberOfNodes() == before
-
-
-def test_a_killed_worker_is_one_sentence_in_the_panel_and_the_next_run_works(host, phantom):
-    import os
-    import signal
-
-    from STEnhanceLib import scene
-    from STEnhanceLib.panels import session
-
-    widget = host.load_module(module_file("TemporalInterpolation"))
-    panel = widget.panel
-    panel.parameters.inputNode = scene.add_sequence(phantom)
-    panel.choose("demons")
-    panel.ui.applyButton.click()
-    host.wait_until(lambda: panel.run.finished_frames > 0, timeout_s=60)
-    os.kill(session.worker().pid, signal.SIGKILL)
-    host.wait_until(lambda: not panel.running)
-    assert "worker process ended unexpectedly" in panel.ui.statusLabel.text
-    assert panel.run.result is None
-    panel.choose("linear")
-    panel.ui.applyButton.click()
-    host.wait_until(lambda: not panel.running)
-    assert panel.run.error is None
 
 
 def test_choices_are_remembered_with_the_scene(host, phantom):
@@ -305,25 +287,6 @@ def test_a_preview_gives_the_views_back_what_they_showed(host, phantom):
     assert shown == {(own.GetID(), 0.4)}
 
 
-def test_an_input_that_is_deleted_during_a_run_ends_it_in_words(host, phantom):
-    import slicer
-
-    from STEnhanceLib import scene
-
-    panel = host.load_module(module_file("TemporalInterpolation")).panel
-    node = scene.add_sequence(phantom)
-    panel.ui.inputSelector.setCurrentNode(node)
-    panel.choose("demons")
-    panel.parameters.keepPartial = True
-    panel.ui.applyButton.click()
-    host.wait_until(lambda: panel.run.finished_frames > 0, timeout_s=60)
-    panel.ui.applyButton.click()
-    slicer.mrmlScene.RemoveNode(node)
-    host.wait_until(lambda: not panel.running)
-    host.wait(0.1)
-    assert panel.ui.applyButton.text == "Apply"
-
-
 def test_a_fault_of_the_publication_ends_the_run_in_words_and_gives_the_panel_back(host, phantom, monkeypatch):
     from STEnhanceLib import scene
     from STEnhanceLib.publication import Publication
@@ -365,7 +328,7 @@ def test_the_main_thread_is_never_held_up_by_a_long_sequence(host):
     for _ in range(3):  # of three: fresh memory pages count as this thread's time, and other programs make them dear
         held_up.clear()
         timed(panel.apply)()
-        host.wait_until(lambda: not panel.running, timeout_s=60)
+        host.wait_until(lambda: not panel.running)
         assert panel.run.error is None
         longest.append(max(held_up))
     assert min(longest) < 0.1

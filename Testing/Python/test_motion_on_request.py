@@ -101,7 +101,7 @@ def test_a_preview_of_a_fitted_cycle_is_given_all_of_it(host, beating_disc):
 
     node = scene.add_sequence(beating_disc)
     preview = Preview(session.worker(), node, find_method("motion"), {"whole_cycle": True, "keep_measured": "false"})
-    host.wait_until(lambda: preview.poll() or preview.done, timeout_s=60)
+    host.wait_until(lambda: preview.poll() or preview.done)
     assert preview.error is None
     whole = run(beating_disc, "motion", whole_cycle=True, keep_measured=False)
     assert np.allclose(slicer.util.arrayFromVolume(preview.volume), whole.frames[1], atol=0.05)

@@ -75,7 +75,7 @@ def pics(folder: Path, lines, *options: str) -> torch.Tensor:
     _write(folder / "samples", samples.permute(2, 3, 1, 0).numpy(), "jict")
     _write(folder / "coils", operator.coils.permute(1, 2, 0).numpy(), "jic")
     command = ["bart", "pics", "-w1", *options, "samples", "coils", "images"]
-    subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=60)
+    subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=240)
     images = np.fromfile(folder / "images.cfl", np.complex64).reshape(FRAMES, SIZE, SIZE)  # its first axis runs fastest
     return torch.from_numpy(images.swapaxes(1, 2).copy())
 

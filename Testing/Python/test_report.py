@@ -341,13 +341,13 @@ def test_the_page_runs_in_a_real_browser(tmp_path, beating_disc, coarse, blurred
     </script></body>"""
     probed = tmp_path / "probed.html"
     probed.write_text(path.read_text(encoding="utf-8").replace("</body>", probe), encoding="utf-8")
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--virtual-time-budget=8000"]
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--virtual-time-budget=60000"]
     profile = f"--user-data-dir={tmp_path / 'profile'}"
     run = subprocess.run(
         [CHROMIUM, *flags, profile, "--dump-dom", probed.as_uri()],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
         check=True,
     )
     assert "CONSOLE" not in run.stderr

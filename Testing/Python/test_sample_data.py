@@ -106,6 +106,6 @@ def test_the_radial_sample_brings_its_kspace_into_the_panel(host, samples):
     panel.choose("gridding")
     assert panel.ui.applyButton.enabled, panel.ui.statusLabel.text
     panel.ui.applyButton.click()
-    host.wait_until(lambda: not panel.running, timeout_s=120)
+    host.wait_until(lambda: not panel.running)
     assert panel.run.error is None
     assert panel.run.result.GetNumberOfDataNodes() == 20

@@ -201,16 +201,17 @@ def test_a_result_taken_back_takes_its_maps_along(warm_worker, input_node):
 
 
 @pytest.mark.parametrize("keep", [False, True])
-def test_giving_up_takes_the_maps_back_or_keeps_as_many_as_frames(warm_worker, input_node, keep):
+def test_giving_up_takes_the_maps_back_or_keeps_as_many_as_frames(warm_worker, input_node, gate, keep):
     from STEnhanceLib.enhancing import SceneRun
 
     before = everything_in(input_node.GetScene())
-    made = SceneRun(warm_worker, input_node, METHOD.key, {"seconds": 0.1}, name="result")
+    made = SceneRun(warm_worker, input_node, METHOD.key, {"until": str(gate)}, name="result")
     while made.finished_frames < 2:
         made.poll()
     made.cancel(keep_partial=keep)
     while not made.done:
         made.poll()
+    assert made.finished_frames == (2 if keep else 0)
     if not keep:
         assert everything_in(input_node.GetScene()) == before
         return
@@ -219,14 +220,15 @@ def test_giving_up_takes_the_maps_back_or_keeps_as_many_as_frames(warm_worker, i
         assert node.GetAttribute("STEnhance.Partial") == f"{made.finished_frames} of 8 frames"
 
 
-def test_a_map_that_the_user_removes_stays_away_and_the_result_goes_on(warm_worker, input_node):
+def test_a_map_that_the_user_removes_stays_away_and_the_result_goes_on(warm_worker, input_node, gate):
     from STEnhanceLib.enhancing import SceneRun
 
-    made = SceneRun(warm_worker, input_node, METHOD.key, {"seconds": 0.05}, name="result")
+    made = SceneRun(warm_worker, input_node, METHOD.key, {"until": str(gate)}, name="result")
     while made.finished_frames < 2:
         made.poll()
     spread = made.publication.maps[0]
     spread.GetScene().RemoveNode(spread)
+    gate.touch()
     result = made.wait()
     assert spread.GetScene() is None
     assert [node.GetNumberOfDataNodes() for node in (result, *made.publication.maps)] == [8, 8, 8]

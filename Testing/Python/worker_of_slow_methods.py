@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from standing_still import stand_still
 
 from STEnhanceLib import progress
 from STEnhanceLib.jobs import worker
@@ -16,7 +18,16 @@ from STEnhanceLib.methods.declaration import SideMap, parameter
 from STEnhanceLib.methods.output_times import OutputTimes
 
 STEP_S = 0.02
+GATE = "STENHANCE_TEST_GATE"  # names a file; while it is not there, a run stands still in the middle
 SPREAD = SideMap("spread", "spread of the samples")
+
+
+def work_on(text: str, share: float, in_the_middle: bool):
+    """One step."""
+    progress.tell(text, share)
+    time.sleep(STEP_S)
+    if in_the_middle:
+        stand_still(os.environ.get(GATE, ""), text, share)
 
 
 @dataclass(frozen=True)
@@ -30,12 +41,13 @@ class Draws(OutputTimes):
 def draw(sequence, draws):
     """Frame by frame; measured ones come at once."""
     moments = draws.moments(sequence.grid)
+    late = len(moments) // 2
 
     def frames():
-        for moment in moments:
+        for index, moment in enumerate(moments):
             for step in range(draws.steps if moment.fraction else 0):
-                progress.tell(f"step {step + 1} of {draws.steps}", step / draws.steps)
-                time.sleep(STEP_S)
+                share = step / draws.steps
+                work_on(f"step {step + 1} of {draws.steps}", share, index > late and share >= 0.5)
             voxels = np.abs(sequence.frames[moment.before])
             yield EnhancedFrame(voxels, moment.unsupported, {SPREAD.key: np.zeros_like(voxels)})
 
@@ -58,8 +70,7 @@ def adapt(sequence, adaptation):
     def frames():
         steps = max(1, round(60 * adaptation.adapt_minutes / STEP_S))
         for step in range(steps):
-            progress.tell(f"adapting to this patient, step {step + 1}", step / steps)
-            time.sleep(STEP_S)
+            work_on(f"adapting to this patient, step {step + 1}", step / steps, 10 * step >= steps)
         for moment in moments:
             yield EnhancedFrame(np.abs(sequence.frames[moment.before]), moment.unsupported)
 

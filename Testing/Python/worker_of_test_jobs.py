@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import signal
 import sys
 import time
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from learned import LEARNED
+from standing_still import stand_still
 
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.jobs import worker
@@ -21,6 +23,7 @@ class Behaviour:
     after: int = parameter(0, "How many frames go well.", minimum=0)
     then: str = parameter("go on", "What happens next.")
     seconds: float = parameter(0.0, "How long each frame takes.", minimum=0, unit="s")
+    until: str = parameter("", "A file without which no more frames come.")
 
 
 def copy(sequence, behaviour):
@@ -32,6 +35,7 @@ def copy(sequence, behaviour):
                 if behaviour.then == "note":
                     notes.append("Memory was short.")
                 misbehave(behaviour.then)
+                stand_still(behaviour.until)
             time.sleep(behaviour.seconds)
             unsupported = float("nan") if behaviour.then != "map" else np.full_like(frame, index / 8)
             yield EnhancedFrame(np.abs(frame), unsupported)
@@ -51,11 +55,13 @@ def misbehave(how):
         np.empty(1 << 60, np.uint8)
     elif how == "abort":
         os.abort()
+    elif how == "die afterwards":
+        worker.queue.Queue.get = lambda *_: os.kill(os.getpid(), signal.SIGKILL)  # when it asks for the next order
     elif how == "never end":
         while True:
             pass
     elif how == "hold the interpreter":
-        ctypes.PyDLL(None).sleep(60)  # a C function that keeps the interpreter lock: no other thread runs
+        ctypes.PyDLL(None).sleep(600)  # a C function that keeps the interpreter lock: no other thread runs
 
 
 all_methods()["test-copy"] = Method(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from standing_still import stand_still
 
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.jobs import worker
@@ -22,7 +22,7 @@ MOTION = SideMap("motion", "motion since the first frame", "mm", vector=True)
 @dataclass(frozen=True)
 class Yield:
     fault: str = parameter("", "What is wrong with the third frame.")
-    seconds: float = parameter(0.0, "How long each frame takes.", minimum=0, unit="s")
+    until: str = parameter("", "A file without which the third frame does not come.")
 
 
 def spread_of(frame, index):
@@ -61,9 +61,9 @@ def spoilt(maps, fault):
 def enhance(sequence, parameters):
     def frames():
         for index, frame in enumerate(sequence.frames):
-            time.sleep(parameters.seconds)
             maps = maps_of(frame, index)
             if index == 2:
+                stand_still(parameters.until)
                 if parameters.fault == "refuse":
                     raise STEnhanceError("The frames are too dark.")
                 maps = spoilt(maps, parameters.fault)

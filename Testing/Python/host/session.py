@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
@@ -10,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+
+TURN_S = 0.002
 
 
 @dataclass(frozen=True)
@@ -92,14 +95,13 @@ class Host:
         source.customDownloader(source)
 
     def wait(self, seconds: float) -> None:
-        """Let timers and events run for so long, and once more."""
-        end = time.monotonic() + seconds
-        self._idle()
-        while time.monotonic() < end:
+        """Let timers and events run for so long at least, in as many turns as if nothing held this process up."""
+        for _ in range(math.ceil(seconds / TURN_S)):
             self._idle()
+        self._idle()
 
-    def wait_until(self, predicate: Callable[[], bool], timeout_s: float = 30.0) -> None:
-        """Let timers and events run until something is so.
+    def wait_until(self, predicate: Callable[[], bool], timeout_s: float = 240.0) -> None:
+        """Let timers and events run until something is so; the limit is for what never comes, not for what is slow.
 
         Raises:
             TimeoutError: it was not so in time; the message holds the errors of the host.
@@ -112,7 +114,7 @@ class Host:
 
     def _idle(self) -> None:
         self.application.idle()
-        time.sleep(0.002)
+        time.sleep(TURN_S)
 
     def grab(self, widget, path: str | os.PathLike, width: int = 520) -> Path:
         """Save a picture of a widget, or of a module's panel, at its full height."""
