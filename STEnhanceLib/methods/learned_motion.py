@@ -90,7 +90,7 @@ def _frames(
         gap = gap_around(grid, n)
         return between(measured[gap.first], measured[gap.second], [gap.fraction])[0][0]
 
-    tested = LeftOut(measured, left_out.with_neighbours(grid), remade) if parameters.check else None
+    tested = LeftOut(measured, grid, remade) if parameters.check else None
     for gap in output_times.by_gap(moments):
         first, second, made = measured[gap[0].before], measured[gap[0].after], iter(())
         fractions = [moment.fraction for moment in gap if moment.fraction]

@@ -100,8 +100,7 @@ def _frames(
     without = _paths_without_one(grid, parameters) if parameters.check else {}
     tested = None
     if parameters.check:
-        numbers = left_out.with_neighbours(grid)
-        tested = LeftOut(measured, numbers, lambda n: moving.at(without[n], grid.times_ms[n]).voxels)
+        tested = LeftOut(measured, grid, lambda n: moving.at(without[n], grid.times_ms[n]).voxels)
     tissue = None
     if parameters.motion_field:
         everywhere = output_times.path_through(range(len(grid) + grid.periodic), grid)
