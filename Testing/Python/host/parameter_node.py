@@ -10,6 +10,7 @@ import enum
 import pathlib
 import types
 import typing
+import weakref
 from dataclasses import dataclass
 
 import qt
@@ -170,10 +171,13 @@ def parameterNodeWrapper(cls=None):
 
 
 def _field(parameter: _Parameter) -> property:
-    return property(
-        lambda self: parameter.read(self.parameterNode),
-        lambda self, value: parameter.write(self.parameterNode, value),
-    )
+    return property(lambda self: self._kept[parameter.name], lambda self, value: _write(self, parameter, value))
+
+
+def _write(self, parameter: _Parameter, value) -> None:
+    with slicer.util.NodeModify(self.parameterNode):  # whoever is told of it reads the new value
+        parameter.write(self.parameterNode, value)
+        self._kept[parameter.name] = parameter.read(self.parameterNode)
 
 
 def _init(self, parameterNode):
@@ -182,6 +186,14 @@ def _init(self, parameterNode):
     for name, parameter in self.allParameters.items():
         if not parameterNode.HasParameter(name):
             parameter.write(parameterNode, parameter.default.value)
+    # Like Slicer, which reads values once, and again when the node tells of a change: a node that went does not count.
+    _read(self)
+    me = weakref.ref(self)
+    parameterNode.AddObserver("ModifiedEvent", lambda *_: me() and _read(me()))
+
+
+def _read(self) -> None:
+    self._kept = {name: parameter.read(self.parameterNode) for name, parameter in self.allParameters.items()}
 
 
 def _connect_gui(self, gui) -> int:
