@@ -65,6 +65,17 @@ def test_tiles_have_no_seams(name, shape):
     assert (without_overlap - whole).abs().max() > 1e-3
 
 
+@pytest.mark.parametrize("multiple", [1, 4])
+def test_tiles_overlap_by_all_that_an_output_looks_around(multiple):
+    def from_afar(images):
+        """From the voxels exactly 5 away: in a network those that far hardly count, so that none would be missed."""
+        wide = torch.nn.functional.pad(images, (5, 5, 5, 5))
+        return wide[..., 10:, 5:-5] - wide[..., :-10, 5:-5] + wide[..., 5:-5, 10:] - 2 * wide[..., 5:-5, :-10]
+
+    images = torch.from_numpy(np.random.default_rng(3).random((1, 1, 48, 52)))
+    assert torch.equal(in_tiles(from_afar, images, 5, multiple=multiple, largest=700), from_afar(images))
+
+
 @pytest.mark.parametrize("name", ["edsr-x2", "stenhance-sr", "ddos-unet"])
 def test_the_radius_of_a_network_is_as_far_as_its_outputs_look_around(name):
     network = random_network(name).double()
