@@ -103,6 +103,7 @@ class ComparePanel:
     def cleanup(self) -> None:
         """The module is reloaded or Slicer quits."""
         self.exit()
+        self.widget.setMRMLScene(None)  # a reload only hides widgets: their signals would still lead here
         self._time_label.stop()
         self._images_only.stop()
 
