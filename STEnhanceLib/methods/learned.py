@@ -96,14 +96,19 @@ def lift_of(frames: np.ndarray, notes: list[str]) -> float:
         frames: of any shape.
         notes: get one where there is something to add.
     """
-    darkest = 0.0 if np.iscomplexobj(frames) else float(np.percentile(_enough(frames), DARKEST))
-    if darkest >= -FAR_BELOW_ZERO * brightness(frames):
-        return 0.0
-    notes.append(
-        "The images go far below zero, as velocity and phase do, and networks learnt from magnitudes: they saw them "
-        f"with {-darkest:.4g} added."
-    )
-    return -darkest
+    lift = far_below_zero(frames)
+    if lift:
+        notes.append(
+            "The images go far below zero, as velocity and phase do, and networks learnt from magnitudes: they saw "
+            f"them with {lift:.4g} added."
+        )
+    return lift
+
+
+def far_below_zero(frames: np.ndarray) -> float:
+    """How far values go below zero, where that is more than the ringing of magnitude images; else 0."""
+    least = 0.0 if np.iscomplexobj(frames) else float(np.percentile(_enough(frames), DARKEST))
+    return -least if least < -FAR_BELOW_ZERO * brightness(frames) else 0.0
 
 
 def _enough(frames: np.ndarray) -> np.ndarray:

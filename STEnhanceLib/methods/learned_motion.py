@@ -68,6 +68,8 @@ def _frames(
     sequence: ImageSequence, moments: list[Moment], parameters: LearnedMotionParameters, model: str, notes: list[str]
 ) -> Iterator[EnhancedFrame]:
     measured, grid, placement = sequence.magnitude(), sequence.grid, Placement(notes)
+    if learned.far_below_zero(measured):
+        notes.append(output_times.NOT_BRIGHTNESS_NOTE)
     scale, own, least_volume = np.float32(learned.brightness(measured)), None, 1.0
     if parameters.adapt_minutes > 0:
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from STEnhanceLib import device
 from STEnhanceLib.errors import STEnhanceError
-from STEnhanceLib.methods import left_out, output_times
+from STEnhanceLib.methods import learned, left_out, output_times
 from STEnhanceLib.methods.declaration import EnhancedFrame, Enhancement, Method, SideMap, Task, parameter
 from STEnhanceLib.methods.left_out import ERROR_MAP, LeftOut
 from STEnhanceLib.methods.output_times import Moment, OutputTimes
@@ -93,6 +93,8 @@ def _frames(
     from STEnhanceLib.motion.trajectories import MovingFrames
 
     measured, grid = sequence.magnitude(), sequence.grid
+    if learned.far_below_zero(measured):
+        notes.append(output_times.NOT_BRIGHTNESS_NOTE)
     cycle_ms = grid.period_ms if parameters.whole_cycle else None
     moving = MovingFrames(
         measured, grid.spacing_mm, parameters.stiffness, device.chosen(), cycle_ms, parameters.keep_measured

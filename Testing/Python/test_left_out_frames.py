@@ -9,7 +9,7 @@ import pytest
 from test_interpolation_baselines import run
 from test_motion import cycle
 
-from STEnhanceLib.methods.output_times import as_text
+from STEnhanceLib.methods.output_times import NOT_BRIGHTNESS_NOTE, as_text
 from STEnhanceLib.sequence import ImageSequence
 
 torch = pytest.importorskip("torch", reason="torch is not installed: no motion engine to test")
@@ -55,3 +55,13 @@ def test_noise_alone_is_no_reason_to_prefer_a_blend():
     size = at_rest.frames.shape[-2:]
     noisy = replace(at_rest, frames=(at_rest.frames + np.resize(noise, (10, 1, *size))).astype(np.float32))
     assert not notes(noisy)
+
+
+@pytest.mark.parametrize("key", ["motion", "learned-motion"])
+def test_of_velocities_a_result_says_unasked_that_motion_may_be_followed_wrongly(key):
+    if key == "learned-motion":
+        pytest.importorskip("safetensors", reason="safetensors is not installed: no models")
+    flow = pulsating_flow(40.0 * np.arange(4))
+    magnitude = replace(flow, frames=np.abs(flow.frames))
+    told = [NOT_BRIGHTNESS_NOTE in run(sequence, key).notes for sequence in (flow, magnitude)]
+    assert told == [True, False]
