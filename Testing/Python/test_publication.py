@@ -108,11 +108,13 @@ def test_each_frame_says_how_much_of_it_was_measured(loaded, beating_disc):
     unsupported[0] = 0.75
     publication.add_frame(np.zeros(grid.shape, np.float32), unsupported)
     publication.add_frame(np.zeros(grid.shape, np.float32), math.nan)
-    first, second = (publication.sequence.GetNthDataNode(n) for n in range(2))
+    publication.add_frame(np.zeros(grid.shape, np.float32), 1.0)
+    first, second, third = (publication.sequence.GetNthDataNode(n) for n in range(3))
     assert first.GetAttribute("STEnhance.Unsupported") == "0.25"
     assert first.GetAttribute("STEnhance.Generated") == "no"
     assert second.GetAttribute("STEnhance.Unsupported") is None  # nobody measured it
     assert second.GetAttribute("STEnhance.Generated") == "yes"
+    assert third.GetAttribute("STEnhance.Generated") == "yes", "made anew, though there is a measured frame"
 
 
 def test_a_generated_frame_says_what_made_it_and_how_far_off_measured_ones_lie(loaded, beating_disc):

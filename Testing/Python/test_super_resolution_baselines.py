@@ -131,6 +131,17 @@ def test_block_averaged_voxels_keep_the_outer_edges_of_the_image(beating_disc, k
     assert error < 0.5 * trap
 
 
+def test_to_the_spline_an_image_of_kspace_goes_around_and_one_of_averaged_voxels_ends():
+    half_bright = np.ascontiguousarray(np.broadcast_to(np.repeat(np.float32([10, 90]), 8), (1, 1, 6, 16)))
+    sequence = ImageSequence(half_bright, np.eye(4), [0.0])
+    around, ending = (
+        run(sequence, "b-spline", factor=2, sampling=sampling).frames[0, 0, 3]
+        for sampling in ("k-space crop", "block average")
+    )
+    assert around[-1] == pytest.approx(50, abs=1), "half way from the last column to the first"
+    assert ending[[0, -1]] == pytest.approx([10, 90], abs=1)
+
+
 @pytest.mark.parametrize("key", ["zero-fill", "b-spline"])
 @pytest.mark.parametrize("sampling", ["k-space crop", "block average"])
 def test_the_centre_of_mass_stays_in_its_place_in_the_patient(beating_disc, key, sampling):
