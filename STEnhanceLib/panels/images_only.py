@@ -1,9 +1,10 @@
-"""Lists of sequences without what only goes with a result: maps, differences, and what a method removed."""
+"""Lists of sequences without what only goes with a result, in which nothing is chosen that the user did not choose."""
 
 from __future__ import annotations
 
 import qt
 import slicer
+import vtk
 from slicer.util import VTKObservationMixin
 
 from STEnhanceLib import scene
@@ -15,9 +16,13 @@ NOT_IMAGES = (MAP_KEY, DIFFERENCE, CONTENT)  # attributes of their sequence node
 
 
 class ImagesOnly(VTKObservationMixin):
-    """Keeps such sequences, and the volumes that show them, out of some lists; elsewhere in Slicer they are as before.
+    """Keeps maps, differences and what a method removed, and the volumes that show them, out of some lists.
 
-    The lists catch up in the next turn of the event loop, because nodes get their attributes after they were added.
+    Elsewhere in Slicer they are as before. The lists catch up in the next turn of the event loop, because nodes get
+    their attributes after they were added.
+
+    When the chosen node is removed from the scene, nothing is chosen. By itself a list takes the next node: another
+    scan would be the planning scan of a patient, or be compared, without anybody having chosen it.
 
     Args:
         selectors: of the type qMRMLNodeComboBox.
@@ -31,6 +36,8 @@ class ImagesOnly(VTKObservationMixin):
         self._soon.setInterval(0)
         self._soon.connect("timeout()", self._update)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.NodeAddedEvent, self._on_added)
+        # Slicer's lists are told of it later, as their priority is -10.
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.NodeAboutToBeRemovedEvent, self._on_removal)
         self._update()
 
     def stop(self) -> None:
@@ -40,6 +47,12 @@ class ImagesOnly(VTKObservationMixin):
 
     def _on_added(self, _caller=None, _event=None) -> None:
         self._soon.start()
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _on_removal(self, _caller, _event, node) -> None:
+        for selector in self._selectors:
+            if selector.currentNodeID == node.GetID():
+                selector.setCurrentNode(None)
 
     def _update(self) -> None:
         hidden = []

@@ -26,6 +26,7 @@ from STEnhanceLib.panels.input_section import (
     likely_input,
     show_input,
 )
+from STEnhanceLib.panels.kspace_field import KSpaceField
 from STEnhanceLib.panels.kspace_images import KSpaceImages
 from STEnhanceLib.panels.memory import free_memory
 from STEnhanceLib.panels.method_selector import MethodSelector
@@ -73,7 +74,7 @@ class EnhancePanel(VTKObservationMixin):
         self.ui = slicer.util.childWidgetVariables(widget)
         self.ui.inputSelector.addAttribute("vtkMRMLSequenceNode", "DataNodeClassName", "vtkMRMLScalarVolumeNode")
         self.ui.noticeLabel.text = f"<small>{_(NOT_FOR_CLINICAL_USE)} {_(words.GENERATED)}</small>"
-        self.ui.kspaceSelector.nameFilters = [_("k-space") + " (*.npz *.h5 *.hdf5 *.mrd)"]
+        self._kspace_field = KSpaceField(self.ui.kspaceSelector, self._on_kspace_chosen)
         self._form = ParameterForm(self.ui.parametersWidget.layout(), self._on_settings_edited)
         self._display = RunDisplay(self.ui)
         self._say = self._display.say
@@ -256,8 +257,7 @@ class EnhancePanel(VTKObservationMixin):
         elif self._methods.suggest():
             self._form.show(self.method, own_settings(self._parameters, self.method.key))
             self._show_method()
-        if self.ui.kspaceSelector.currentPath != self._parameters.kspacePath:
-            self.ui.kspaceSelector.currentPath = self._parameters.kspacePath
+        self._kspace_field.show(path)
         self.ui.deviceSelector.setCurrentIndex(self.ui.deviceSelector.findData(self._parameters.device))
         settings = own_settings(self._parameters, self.method.key)
         if settings and settings != self._form.settings():
@@ -381,8 +381,6 @@ class EnhancePanel(VTKObservationMixin):
         self.ui.methodSelector.connect("currentIndexChanged(int)", self._on_method_chosen)
         self.ui.methodSelector.connect("activated(int)", self._on_method_picked)
         self.ui.deviceSelector.connect("currentIndexChanged(int)", self._on_device_chosen)
-        path = self.ui.kspaceSelector.comboBox()  # the selector itself does not tell that its path was deleted
-        path.connect("editTextChanged(QString)", self._on_kspace_chosen)
         self.ui.installButton.connect("clicked(bool)", lambda _on: self._on_install())
         self.ui.applyButton.connect("clicked(bool)", lambda _on: self._on_apply_or_cancel())
         self.ui.previewButton.connect("clicked(bool)", lambda _on: self.show_preview())

@@ -110,3 +110,20 @@ def test_a_path_that_the_user_deletes_is_no_longer_taken(host, panel, tmp_path):
         typed.setText(text)
         assert panel.parameters.kspacePath == text
         assert panel.ui.kspaceSelector.currentPath == text
+
+
+def test_nothing_takes_the_place_of_a_chosen_scan_that_is_removed(host, panel, phantom):
+    import slicer
+
+    from STEnhanceLib import scene
+    from STEnhanceLib.comparison import shown_volume
+
+    chosen, unrelated = (scene.add_sequence(dataclasses.replace(phantom, name=name)) for name in ("Mine", "Unrelated"))
+    panel.ui.inputSelector.setCurrentNode(chosen)
+    panel.ui.priorSelector.setCurrentNode(shown_volume(chosen))
+    panel.compare.ui.beforeSelector.setCurrentNode(unrelated)
+    panel.compare.ui.afterSelector.setCurrentNode(chosen)
+    for node in (shown_volume(chosen), chosen):
+        slicer.mrmlScene.RemoveNode(node)
+    assert panel.parameters.inputNode is None and panel.parameters.priorVolume is None
+    assert panel.compare.after is None and panel.compare.before is unrelated
