@@ -7,7 +7,7 @@ folded it, and on request how well measured frames come back from their neighbou
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,13 +19,17 @@ from STEnhanceLib.methods import learned, left_out, output_times
 from STEnhanceLib.methods.declaration import EnhancedFrame, Enhancement, Method, SideMap, Task, parameter
 from STEnhanceLib.methods.left_out import ERROR_MAP, LeftOut
 from STEnhanceLib.methods.output_times import Moment, OutputTimes
-from STEnhanceLib.motion import STIFFNESS, course
+from STEnhanceLib.motion import STIFFNESS, course, leaps
 from STEnhanceLib.sequence import Grid, ImageSequence
 
 if TYPE_CHECKING:
     from STEnhanceLib.motion.course import Place
 
 FEWEST_OF_A_CYCLE = 5  # two harmonics
+LEAP_NOTE = (
+    "Between some frames the brightness of the whole image leaps by more than half; what lies beyond such a leap was "
+    "not used to tell how tissue moves on."
+)
 MOTION_MAP = SideMap("motion", "motion from the first frame", unit="mm", vector=True)
 
 
@@ -100,6 +104,12 @@ def _frames(
         measured, grid.spacing_mm, parameters.stiffness, device.chosen(), cycle_ms, parameters.keep_measured
     )
     without = _paths_without_one(grid, parameters) if parameters.check else {}
+    if not parameters.whole_cycle:  # which takes all frames
+        brightness = leaps.brightness_of(measured)
+        paths, whole = _cut(paths, [_time_ms(grid, moment) for moment in moments], brightness), paths
+        without = dict(zip(without, _cut(without.values(), grid.times_ms[list(without)], brightness), strict=True))
+        if paths != whole:
+            notes.append(LEAP_NOTE)
     tested = None
     if parameters.check:
         tested = LeftOut(measured, grid, lambda n: moving.at(without[n], grid.times_ms[n]).voxels)
@@ -147,6 +157,13 @@ def _paths_without_one(grid: Grid, parameters: MotionParameters) -> dict[int, li
         around = _once_around(grid, n) if parameters.whole_cycle else range(n - 2, n + 3)
         paths[n] = output_times.path_through((m for m in around if m != n), grid)
     return paths
+
+
+def _cut(paths: Iterable[list[Place]], times_ms: Iterable[float], brightness: np.ndarray) -> list[list[Place]]:
+    return [
+        leaps.between_leaps(path, time, brightness) if path else path
+        for path, time in zip(paths, times_ms, strict=True)
+    ]
 
 
 def _once_around(grid: Grid, n: int) -> range:
