@@ -174,7 +174,7 @@ def check_same_grid(result: Grid, reference: Grid) -> None:
     if result.shape != reference.shape or len(result) != len(reference):
         raise STEnhanceError(
             f"The result has {_size(result)}, the reference {_size(reference)}; expected the same. Enhance to the "
-            "reference's matrix and times (factor or spacing, number of frames), or give the matching reference."
+            "reference's matrix and times (factor or matrix, number of frames), or give the matching reference."
         )
     last = np.subtract(result.shape[::-1], 1)
     corners = np.array([(*(last * corner), 1) for corner in np.ndindex(2, 2, 2)]).T

@@ -123,8 +123,17 @@ def factor_between(small_ji: tuple[int, int], large_ji: tuple[int, int]) -> floa
 
 
 def _finer_matrix(good: ImageSequence, spoilt: Simulation) -> Trial:
-    factor = factor_between(spoilt.sequence.grid.shape[1:], good.grid.shape[1:])
-    return Trial(spoilt.sequence, good, np.arange(len(good)), {"factor": factor}, centre_crop=True)
+    settings = _back_to(good, spoilt)
+    return Trial(spoilt.sequence, good, np.arange(len(good)), settings, centre_crop=True)
+
+
+def _back_to(good: ImageSequence, spoilt: Simulation) -> dict[str, Any]:
+    """How to ask for the matrix of the good sequence: by a factor, or where none leads to both sides by itself."""
+    rows, columns = good.grid.shape[1:]
+    try:
+        return {"factor": factor_between(spoilt.sequence.grid.shape[1:], (rows, columns))}
+    except STEnhanceError:
+        return {"matrix": f"{columns}x{rows}"}
 
 
 def _finer_matrix_with_prior(good: ImageSequence, spoilt: Simulation) -> Trial:

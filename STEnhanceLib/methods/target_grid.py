@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +29,9 @@ class FinerGrid:
     target_spacing_mm: float | None = parameter(
         None, "In-plane voxel size to reach, instead of a factor.", minimum=0.05, unit="mm"
     )
+    matrix: str = parameter(
+        "", "In-plane voxels to reach, columns × rows such as 256x192, instead of a factor or voxel size."
+    )
     sampling: str = parameter(
         KSPACE_CROP,
         "How the input came to its resolution: a smaller k-space matrix, as in a scanner (the first voxel centres "
@@ -39,7 +43,8 @@ class FinerGrid:
         """The grid of the result: the field of view of `source`, its slices and its times.
 
         Raises:
-            STEnhanceError: the target spacing is coarser than that of `source`, or finer than by the largest factor.
+            STEnhanceError: the target spacing is coarser than that of `source`, or finer than by the largest factor; or
+                the same of the matrix, or it is none.
         """
         shape = (source.shape[0], *self._in_plane_size(source))
         return source.resampled(shape, (*self.first_sample(source.shape[:0:-1], shape[:0:-1]), 0.0))
@@ -51,6 +56,8 @@ class FinerGrid:
         return tuple((old / new - 1) / 2 for old, new in zip(old_size, new_size, strict=True))
 
     def _in_plane_size(self, source: Grid) -> tuple[int, int]:
+        if self.matrix:
+            return self._size_of_matrix(source.shape[1:])
         factor_ji = (self.factor, self.factor)
         if self.target_spacing_mm is not None:
             spacing_ji = source.spacing_mm[1::-1]
@@ -62,6 +69,17 @@ class FinerGrid:
                 f"A target spacing of {self.target_spacing_mm:g} mm was given for voxels of {spacing_i:.4g} × "
                 f"{spacing_j:.4g} mm in-plane; expected a value from {max(spacing_i, spacing_j) / LARGEST_FACTOR:.4g} "
                 f"to {min(spacing_i, spacing_j):.4g} mm."
+            )
+        return size
+
+    def _size_of_matrix(self, old_ji: tuple[int, int]) -> tuple[int, int]:
+        sides = re.fullmatch(r"\s*(\d{1,5})\s*[x×*]\s*(\d{1,5})\s*", self.matrix, re.IGNORECASE)
+        size = (int(sides[2]), int(sides[1])) if sides else (0, 0)
+        if any(not old <= new <= LARGEST_FACTOR * old for new, old in zip(size, old_ji, strict=True)):
+            rows, columns = old_ji
+            raise STEnhanceError(
+                f"A matrix of {self.matrix} was given for images of {columns}×{rows} voxels; expected columns × rows, "
+                f"from {columns}x{rows} to {LARGEST_FACTOR * columns}x{LARGEST_FACTOR * rows}."
             )
         return size
 

@@ -15,7 +15,8 @@ from STEnhanceLib.evaluation.measured_run import measured_run
 from STEnhanceLib.evaluation.metrics import heart_box
 from STEnhanceLib.evaluation.protocols import PROTOCOLS, factor_between, find_protocol, middle_slices
 from STEnhanceLib.evaluation.records import Record, to_markdown, write_json
-from STEnhanceLib.methods import Task, find_method, methods_for
+from STEnhanceLib.methods import Task, find_method, methods_for, parse_parameters
+from STEnhanceLib.methods.run import enhance_all
 
 
 @pytest.fixture
@@ -131,6 +132,19 @@ def test_one_factor_leads_back_to_the_matrix_of_the_reference(small, large):
 def test_matrices_that_no_factor_joins_are_refused():
     with pytest.raises(STEnhanceError, match="No single factor leads from 10×8 to 48×40"):
         factor_between((8, 10), (40, 48))
+
+
+@pytest.mark.parametrize("protocol", ["s4", "s2", "k6"])
+def test_a_matrix_that_no_factor_leads_back_to_is_asked_for_itself(square_disc, protocol):
+    """177 is one more than 4 × 44, and 151 one less than 4 × 38."""
+    odd = replace(square_disc.with_frames(range(3)), frames=np.ones((3, 1, 177, 151), np.float32))
+    trial = find_protocol(protocol).trial(odd)
+    if protocol == "s4":
+        assert trial.settings == {"matrix": "151x177"}
+    method = find_method("zero-fill")
+    result = enhance_all(method, trial.degraded, parse_parameters(method, trial.settings))
+    assert result.grid.shape == trial.reference.grid.shape
+    assert np.allclose(result.ijk_to_ras, trial.reference.ijk_to_ras)
 
 
 def test_every_result_lies_on_the_grid_of_its_reference(folder):

@@ -168,6 +168,22 @@ def test_a_target_spacing_is_met_as_well_as_whole_voxels_allow(beating_disc, key
 
 
 @pytest.mark.parametrize("key", ["zero-fill", "b-spline"])
+@pytest.mark.parametrize("matrix", ["177x151", "177×151", " 177 X 151 "])
+def test_a_matrix_is_met_exactly_and_keeps_the_field_of_view(beating_disc, key, matrix):
+    result = run(beating_disc, key, matrix=matrix, factor=3)
+    assert result.grid.shape == (3, 151, 177)
+    rows, columns = beating_disc.grid.shape[1:]
+    spacing_i, spacing_j, _ = beating_disc.grid.spacing_mm
+    assert np.allclose(result.grid.spacing_mm, (columns * spacing_i / 177, rows * spacing_j / 151, 8.0))
+
+
+@pytest.mark.parametrize("matrix", ["256", "47x40", "48x39", "385x320", "0x0", "big", "177x151x3", "-96x80"])
+def test_what_is_no_finer_matrix_is_refused(beating_disc, matrix):
+    with pytest.raises(STEnhanceError, match=f"A matrix of {matrix} was given .* from 48x40 to 384x320"):
+        run(beating_disc, "zero-fill", matrix=matrix)
+
+
+@pytest.mark.parametrize("key", ["zero-fill", "b-spline"])
 @pytest.mark.parametrize("shape", [(2, 1, 15, 33), (1, 2, 7, 8), (1, 1, 1, 9)])
 def test_odd_sizes_single_slices_and_single_frames(key, shape):
     sequence = ImageSequence(np.ones(shape, np.float32), np.eye(4), np.arange(shape[0]))
