@@ -17,7 +17,7 @@ demo: .venv/ready
 test: .venv/ready lint
 	@.venv/bin/python -c "from PySide6 import QtSvg, QtUiTools, QtWidgets" || { echo "Qt lacks system libraries; on Debian" \
 	  "or Ubuntu: apt-get install libegl1 libgl1 libglib2.0-0 libxkbcommon0 libfontconfig1 fonts-dejavu-core"; exit 1; }
-	.venv/bin/python -m pytest --numprocesses=$(JOBS) --dist=loadfile
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest --numprocesses=$(JOBS) --dist=loadfile  # a thread for each test process
 
 # The self tests in a real Slicer, each module as its ctest does, then all of them once without a main window.
 slicer-test:
