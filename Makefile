@@ -14,10 +14,11 @@ IN_SLICER = "$(SLICER)" --testing --no-splash --additional-module-paths $(foreac
 demo: .venv/ready
 	.venv/bin/stenhance demo --out demo
 
+# One thread for each test process: with more, they wait for each other.
 test: .venv/ready lint
 	@.venv/bin/python -c "from PySide6 import QtSvg, QtUiTools, QtWidgets" || { echo "Qt lacks system libraries; on Debian" \
 	  "or Ubuntu: apt-get install libegl1 libgl1 libglib2.0-0 libxkbcommon0 libfontconfig1 fonts-dejavu-core"; exit 1; }
-	OMP_NUM_THREADS=1 .venv/bin/python -m pytest --numprocesses=$(JOBS) --dist=loadfile  # a thread for each test process
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest --numprocesses=$(JOBS) --dist=loadfile
 
 # The self tests in a real Slicer, each module as its ctest does, then all of them once without a main window.
 slicer-test:
