@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import TypeVar
+
+from STEnhanceLib.errors import STEnhanceError
+from STEnhanceLib.scene import find_sequence
+from STEnhanceLib.sequence import Grid, ImageSequence
+
+Geometry = TypeVar("Geometry", Grid, ImageSequence)
+
 
 def place_beside(node, neighbour) -> None:
     """Give a node the parent transform and the folder of another one, where there is one.
@@ -19,6 +28,45 @@ def place_beside(node, neighbour) -> None:
         parent = hierarchy.GetItemParent(item)
         own_item = hierarchy.GetItemByDataNode(node) or hierarchy.CreateItem(parent, node)
         hierarchy.SetItemParent(own_item, parent)
+
+
+def volume_of(node):
+    """The volume in which a browser shows a sequence; None where none does. Raises as `find_sequence`."""
+    sequence, browser = find_sequence(node)
+    return browser.GetProxyNode(sequence) if browser is not None else None
+
+
+def seen_from(neighbour, volume, geometry: Geometry) -> Geometry:
+    """Where a volume lies for another one, as views show the two: with the parent transforms of both.
+
+    A registration in Slicer leaves the voxels as they are and puts the volume under a transform.
+
+    Args:
+        neighbour: a volume of the scene; None for one under no transform.
+        volume: the same.
+        geometry: of the volume, without its transform.
+
+    Returns:
+        The same voxels, without the transform of the neighbour.
+
+    Raises:
+        STEnhanceError: the transform between the two is no matrix.
+    """
+    import slicer
+    from vtkmodules.vtkCommonMath import vtkMatrix4x4
+
+    theirs, own = (node.GetParentTransformNode() if node is not None else None for node in (neighbour, volume))
+    if own is theirs:
+        return geometry
+    moved, other = (volume, theirs) if own is not None else (neighbour, None)
+    if not moved.GetParentTransformNode().IsTransformToNodeLinear(other):
+        raise STEnhanceError(
+            f"{moved.GetName()!r} is under a transform that bends; expected a linear one, or the same for all images. "
+            "Harden the transform in the module Data."
+        )
+    matrix = vtkMatrix4x4()
+    slicer.vtkMRMLTransformNode.GetMatrixTransformBetweenNodes(own, theirs, matrix)
+    return replace(geometry, ijk_to_ras=slicer.util.arrayFromVTKMatrix(matrix) @ geometry.ijk_to_ras)
 
 
 def sequences_of(browser) -> list:

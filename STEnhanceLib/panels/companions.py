@@ -7,6 +7,7 @@ from collections.abc import Generator, Iterator
 import numpy as np
 import slicer
 
+from STEnhanceLib.beside import seen_from, volume_of
 from STEnhanceLib.comparison import LIMIT_PERCENTILE, open_difference, show_signed
 from STEnhanceLib.evaluation.alignment import frames_at, held_frames, interpolated
 from STEnhanceLib.publication import Publication
@@ -48,10 +49,13 @@ class Companions:
         """Copy a sequence into the browser of the result, at the same moments, with the same window and level.
 
         Sequences of two browsers are played apart, and their indices may have other units.
+
+        Raises:
+            STEnhanceError: as `seen_from`.
         """
         if self.beside(sequence_node, result_node) is not None:
             return
-        grid, _notes = describe_sequence(sequence_node)
+        grid = _grid_beside(result_node, sequence_node)
         publication = Publication(result_node, grid, f"{sequence_node.GetName()} (compared)")
 
         def hide(_frame: np.ndarray) -> None:
@@ -69,12 +73,12 @@ class Companions:
                 interpolates base in time too, which shows what a method did beyond a blend of its input.
 
         Raises:
-            STEnhanceError: no moment in common.
+            STEnhanceError: no moment in common, or as `seen_from`.
         """
         if self.difference(result_node, base_node) is not None:
             return
         self.remove_difference()
-        (result, _notes), (base, _notes) = describe_sequence(result_node), describe_sequence(base_node)
+        (result, _notes), base = describe_sequence(result_node), _grid_beside(result_node, base_node)
         names = result_node.GetName(), base_node.GetName()
         indices = np.arange(len(result))
         if same_moments:
@@ -117,6 +121,12 @@ class Companions:
         if publication is None or publication.proxy is None or publication.proxy.GetScene() is None:
             return None
         return publication.proxy
+
+
+def _grid_beside(result_node, sequence_node) -> Grid:
+    """Where and when a sequence lies for the result, under whatever transforms the two are."""
+    grid, _notes = describe_sequence(sequence_node)
+    return seen_from(volume_of(result_node), volume_of(sequence_node), grid)
 
 
 def _frame(sequence_node, n: int) -> np.ndarray:

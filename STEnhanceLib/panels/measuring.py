@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
+from STEnhanceLib.beside import seen_from, volume_of
 from STEnhanceLib.evaluation.background import BackgroundComparison
 from STEnhanceLib.panels import session
 from STEnhanceLib.panels.steps import Steps
@@ -42,7 +43,11 @@ class Measuring:
         try:
             sequences = []
             for node in (before_node, after_node, reference_node):
-                sequences.append(None if node is None else read_sequence(node, comparison.allocate))
+                if node is None:
+                    sequences.append(None)
+                    continue
+                sequence = read_sequence(node, comparison.allocate)
+                sequences.append(seen_from(volume_of(after_node), volume_of(node), sequence))
                 yield
             comparison.start(*sequences, report=report)
             while (answer := comparison.poll()) is None:

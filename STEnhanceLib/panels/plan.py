@@ -10,6 +10,7 @@ from slicer.i18n import tr as _
 
 from STEnhanceLib import scene
 from STEnhanceLib.acquisition import kspace_kind
+from STEnhanceLib.beside import seen_from, volume_of
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.methods import Enhancement, Method, Need, parse_parameters
 from STEnhanceLib.methods.run import announcement
@@ -22,11 +23,11 @@ def inputs(parameters: EnhanceParameterNode, method: Method) -> dict[str, Any]:
     """What goes with the sequence, as `enhancing.SceneRun` takes it.
 
     Raises:
-        STEnhanceError: the measurement that the method needs is not there.
+        STEnhanceError: the measurement that the method needs is not there, or as `seen_from`.
     """
     volume = parameters.priorVolume if Need.PRIOR in method.takes else None
     return {
-        "prior": volume and scene.read_volume(volume),
+        "prior": volume and seen_from(volume_of(parameters.inputNode), volume, scene.read_volume(volume)),
         "kspace_path": kspace_path(parameters, method),
         "device": parameters.device,
         **corrections(parameters),

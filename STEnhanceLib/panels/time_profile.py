@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import slicer
 
+from STEnhanceLib.beside import volume_of
 from STEnhanceLib.evaluation.alignment import common_times, held_frames
 from STEnhanceLib.node_times import frame_times
-from STEnhanceLib.scene import find_sequence
+from STEnhanceLib.scene import describe_sequence
 from STEnhanceLib.sequence import Grid
 
 PICTURE_WIDTH = 420  # pixels
@@ -28,8 +30,11 @@ def sample(sequence_node, line_mm: np.ndarray, points: int = POINTS) -> np.ndarr
     """
     from scipy.ndimage import map_coordinates
 
-    ends = np.c_[line_mm, np.ones(2)] @ np.linalg.inv(_to_world(sequence_node)).T
-    kji = np.linspace(ends[0], ends[1], points)[:, 2::-1].T
+    volume = volume_of(sequence_node)
+    local_mm = np.linspace(*line_mm, points)
+    if volume is not None:
+        local_mm = _transformed(volume.TransformPointFromWorld, local_mm)
+    kji = (np.c_[local_mm, np.ones(points)] @ np.linalg.inv(_ijk_to_ras(sequence_node)).T)[:, 2::-1].T
     columns = [
         map_coordinates(
             slicer.util.arrayFromVolume(sequence_node.GetNthDataNode(n)),
@@ -48,7 +53,8 @@ def default_line(sequence_node) -> np.ndarray:
     i, j, k = sequence_node.GetNthDataNode(0).GetImageData().GetDimensions()
     row, slice_ = (j - 1) / 2, (k - 1) // 2
     ends = np.array([[0.1 * (i - 1), row, slice_, 1], [0.9 * (i - 1), row, slice_, 1]])
-    return (ends @ _to_world(sequence_node).T)[:, :3]
+    volume, ends_mm = volume_of(sequence_node), (ends @ _ijk_to_ras(sequence_node).T)[:, :3]
+    return ends_mm if volume is None else _transformed(volume.TransformPointToWorld, ends_mm)
 
 
 def picture(profile: np.ndarray, times_ms: np.ndarray, all_times_ms: np.ndarray, display_node) -> np.ndarray:
@@ -83,17 +89,11 @@ def write_png(path: Path, picture: np.ndarray) -> None:
     SimpleITK.WriteImage(SimpleITK.GetImageFromArray(picture), str(path))
 
 
-def _to_world(sequence_node) -> np.ndarray:
-    """IJK to RAS of a sequence's frames, with the linear transform of the volume that shows it; 4×4."""
-    from vtkmodules.vtkCommonMath import vtkMatrix4x4
+def _ijk_to_ras(sequence_node) -> np.ndarray:
+    return describe_sequence(sequence_node)[0].ijk_to_ras
 
-    matrix = vtkMatrix4x4()
-    sequence_node.GetNthDataNode(0).GetIJKToRASMatrix(matrix)
-    to_world = slicer.util.arrayFromVTKMatrix(matrix)
-    browser = find_sequence(sequence_node)[1]
-    proxy = browser.GetProxyNode(sequence_node) if browser is not None else None
-    transform = proxy.GetParentTransformNode() if proxy is not None else None
-    if transform is not None and transform.IsTransformToWorldLinear():
-        transform.GetMatrixTransformToWorld(matrix)
-        to_world = slicer.util.arrayFromVTKMatrix(matrix) @ to_world
-    return to_world
+
+def _transformed(transform: Callable[[list, list], None], points_mm: np.ndarray) -> np.ndarray:
+    """(N, 3) in mm, through a transform of a volume, which may bend."""
+    moved = np.zeros(3)
+    return np.array([transform(point.tolist(), moved) or moved.copy() for point in points_mm])
