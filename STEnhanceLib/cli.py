@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
         terminal.complain("Out of memory. Close other programs, or work on fewer slices or frames at a time.")
         return USER_ERROR
     except OSError as error:
-        terminal.complain(f"{error.strerror or error}: {error.filename or 'no file named'}.")
+        terminal.complain(": ".join(str(part) for part in (error.strerror or error, error.filename) if part) + ".")
         return USER_ERROR
     except KeyboardInterrupt:
         terminal.complain("Interrupted.")

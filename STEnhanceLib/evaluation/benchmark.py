@@ -187,9 +187,9 @@ def cubic(low: ImageSequence, onto: ImageSequence, half_pixel: bool) -> ImageSeq
     from scipy.ndimage import affine_transform
 
     to_low = np.linalg.inv(low.ijk_to_ras) @ onto.ijk_to_ras
-    step, offset = np.diag(to_low)[2::-1], to_low[2::-1, 3]
+    step, offset = np.diag(np.diag(to_low)[2::-1]), to_low[2::-1, 3]
     if half_pixel:
-        offset = (step - 1) / 2
+        offset = (np.diag(step) - 1) / 2
     shape = onto.grid.shape
     frames = [affine_transform(frame, step, offset, shape, order=3, mode="nearest") for frame in low.magnitude()]
     return ImageSequence.from_frames(frames, onto.grid)

@@ -121,7 +121,7 @@ def _parameters(text: str) -> str:
         return text
     if not isinstance(values, Mapping):
         return text
-    return ", ".join(f"{name} = {value}" for name, value in values.items()) or "none"
+    return ", ".join(f"{name} = {value}" for name, value in values.items() if value not in ("", None)) or "none"
 
 
 def _definitions(facts: Mapping[str, str]) -> str:

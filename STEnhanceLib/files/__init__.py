@@ -46,7 +46,7 @@ def read(path: str | Path, series: str | int | None = None) -> ImageSequence:
             return dicom.read(path, series)
         if series is not None:
             raise STEnhanceError("it is a file; expected a folder of DICOM files, since a series was chosen.")
-        return _format_of(path).read(path)
+        return _format_of(path, KNOWN + " or a DICOM folder", "Give the folder of the DICOM files, not one").read(path)
     except STEnhanceError as error:
         raise STEnhanceError(f"Cannot read {path}: {error}") from error
     except MemoryError as error:
@@ -132,7 +132,7 @@ def _told(path: Path):
         raise STEnhanceError(f"Cannot write {path}: {error.strerror or error}. What was there is unchanged.") from error
 
 
-def _format_of(path: Path):
+def _format_of(path: Path, expected: str = KNOWN, of_dicom: str = "DICOM is read only"):
     name = path.name.lower()
     if name.endswith(".nrrd"):
         return nrrd
@@ -144,5 +144,5 @@ def _format_of(path: Path):
     elif name.endswith(".nhdr"):
         hint = " A detached header is not supported: save it as .seq.nrrd."
     elif name.endswith((".dcm", ".ima")):
-        hint = " Give the folder of the DICOM files, not one of them."
-    raise STEnhanceError(f"its name ends in {path.suffix or 'nothing'}; expected {KNOWN} or a DICOM folder.{hint}")
+        hint = f" {of_dicom}."
+    raise STEnhanceError(f"its name ends in {path.suffix or 'nothing'}; expected {expected}.{hint}")

@@ -29,13 +29,16 @@ def replaced_when_complete(path: Path) -> Iterator[BinaryIO]:
     if not path.parent.is_dir():
         raise STEnhanceError(f"the folder {path.parent} does not exist; make it first.")
     partial = path.with_name(f".{uuid4().hex}.part")
+    stream = partial.open("xb")
     try:
-        with partial.open("xb") as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
+        yield stream
+        stream.flush()
+        os.fsync(stream.fileno())
+        stream.close()
         partial.replace(path)
     finally:
+        with suppress(OSError):  # what is left in the buffer of a full disk; the first fault is the one to tell
+            stream.close()
         partial.unlink(missing_ok=True)
 
 

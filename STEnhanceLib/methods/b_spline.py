@@ -24,6 +24,8 @@ def enhance(sequence: ImageSequence, parameters: FinerGrid) -> Enhancement:
 
 
 def _frames(sequence: ImageSequence, parameters: FinerGrid, shape: tuple[int, int, int]) -> Iterator[EnhancedFrame]:
+    import warnings
+
     from scipy import ndimage
 
     old, new = sequence.grid.shape[1:], shape[1:]
@@ -33,8 +35,10 @@ def _frames(sequence: ImageSequence, parameters: FinerGrid, shape: tuple[int, in
     mode = "grid-wrap" if parameters.sampling == KSPACE_CROP else "reflect"
     for frame in sequence.frames:
         finer = np.empty(shape, sequence.frames.dtype)
-        for measured, result in zip(frame, finer, strict=True):
-            ndimage.affine_transform(measured, step, offset, output=result, order=3, mode=mode)
+        with warnings.catch_warnings():  # SciPy before 1.17 warns that steps meant something else before 0.18
+            warnings.filterwarnings("ignore", "The behavior of affine_transform", UserWarning)
+            for measured, result in zip(frame, finer, strict=True):
+                ndimage.affine_transform(measured, step, offset, output=result, order=3, mode=mode)
         beyond = finer - centre_crop.zero_fill(centre_crop.crop(finer, old), new)
         yield EnhancedFrame(np.abs(finer) if np.iscomplexobj(finer) else finer, fraction(beyond, finer))
 

@@ -245,6 +245,22 @@ def test_wrong_usage_ends_with_2_and_a_good_command_with_0(cine):
     assert subprocess.run([*command, "info", cine], capture_output=True, check=False).returncode == 0
 
 
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (OSError(28, "No space left on device"), "No space left on device."),
+        (OSError(13, "Permission denied", "a.nrrd"), "Permission denied: a.nrrd."),
+    ],
+)
+def test_a_fault_of_the_system_is_told_as_it_tells_it(cine, capsys, monkeypatch, fault, said):
+    def fail(*_arguments, **_named):
+        raise fault
+
+    monkeypatch.setattr(files, "read", fail)
+    assert stenhance("info", cine) == cli.USER_ERROR
+    assert capsys.readouterr().err.strip() == f"stenhance: {said}"
+
+
 def test_a_fault_of_ours_is_told_in_one_line_and_traced_only_when_asked(cine, capsys, monkeypatch):
     monkeypatch.setattr(files, "read", lambda *_arguments, **_named: 1 / 0)
     assert stenhance("info", cine) == cli.FAULT

@@ -209,7 +209,6 @@ def test_what_itk_writes_is_read(described, tmp_path, name):
         ("a", "ends in nothing"),
         ("a.mrb", "opened and saved by 3D Slicer"),
         ("a.nhdr", "detached header is not supported"),
-        ("a.dcm", "Give the folder"),
     ],
 )
 def test_unknown_names_are_refused_both_ways(beating_disc, tmp_path, name, said):
@@ -218,6 +217,14 @@ def test_unknown_names_are_refused_both_ways(beating_disc, tmp_path, name, said)
     (tmp_path / name).touch()
     with pytest.raises(STEnhanceError, match=f"Cannot read.*{said}"):
         files.read(tmp_path / name)
+
+
+def test_dicom_is_asked_for_as_a_folder_and_never_promised_as_a_result(beating_disc, tmp_path):
+    with pytest.raises(STEnhanceError, match=r"expected \.seq\.nrrd, \.nrrd, \.nii, \.nii\.gz\. DICOM is read only"):
+        files.write(beating_disc, tmp_path / "a.dcm")
+    (tmp_path / "a.dcm").touch()
+    with pytest.raises(STEnhanceError, match=r"or a DICOM folder\. Give the folder of the DICOM files"):
+        files.read(tmp_path / "a.dcm")
 
 
 def test_a_missing_file_and_a_missing_folder_are_named(beating_disc, tmp_path):
@@ -242,18 +249,19 @@ import numpy as np
 from STEnhanceLib import files
 from STEnhanceLib.sequence import ImageSequence
 frames = np.random.default_rng(1).random((4, 4, 64, 64), np.float32)
-resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), int(sys.argv[2])))
 files.write(ImageSequence(frames, np.eye(4), 30.0 * np.arange(4)), sys.argv[1])
 """
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the size of files can be limited on Unix only")
+@pytest.mark.parametrize("room", [100_000, 0], ids=["some room", "no room even for what waits in the buffer"])
 @pytest.mark.parametrize("name", ["a.seq.nrrd", "a.nii", "a.nii.gz"])
-def test_a_full_disk_leaves_the_old_file_and_nothing_else(described, tmp_path, name):
+def test_a_full_disk_leaves_the_old_file_and_nothing_else(described, tmp_path, name, room):
     files.write(described.with_frames([0, 1]), tmp_path / name)
     before = (tmp_path / name).read_bytes()
     ended = subprocess.run(
-        [sys.executable, "-c", FILL_THE_DISK, tmp_path / name], capture_output=True, text=True, check=False
+        [sys.executable, "-c", FILL_THE_DISK, tmp_path / name, str(room)], capture_output=True, text=True, check=False
     )
     assert ended.returncode == 1
     assert ended.stderr.strip().splitlines()[-1].startswith("STEnhanceLib.errors.STEnhanceError: Cannot write")

@@ -236,7 +236,7 @@ def test_provenance_and_assumptions_are_written_out(tmp_path, beating_disc, blur
         "STEnhance.Method": "box",
         "STEnhance.Generative": "no",
         "STEnhance.GeneratedFrames": "4 of 8",
-        "STEnhance.Parameters": '{"width": 3}',
+        "STEnhance.Parameters": '{"width": 3, "model": "", "spacing": null}',
         "STEnhance.Assumed": "Times were assumed 50 ms apart.",
         "PatientName": "Jane Doe",
     }
@@ -252,6 +252,7 @@ def test_provenance_and_assumptions_are_written_out(tmp_path, beating_disc, blur
         "-81.50, 44.25, 12.12",
     ):
         assert words in text
+    assert "model" not in text and "spacing =" not in text, "what was left empty decided nothing"
     assert "Jane Doe" not in text, "only what the product itself wrote down leaves the file"
 
 

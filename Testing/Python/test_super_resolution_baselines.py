@@ -110,6 +110,7 @@ def test_a_matrix_that_does_not_fit_is_refused():
 # The methods
 
 
+@pytest.mark.filterwarnings("error")  # SciPy before 1.17 warns of steps; nobody should see that
 @pytest.mark.parametrize("key", ["zero-fill", "b-spline"])
 def test_a_cropped_sequence_returns_to_the_grid_of_the_original(beating_disc, key):
     result = run(simulate(beating_disc, "s4").sequence, key, factor=4)
