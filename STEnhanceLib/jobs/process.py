@@ -34,6 +34,9 @@ class WorkerProcess:
     def __init__(self, command: Sequence[str]):
         library = str(Path(STEnhanceLib.__file__).parents[1])
         paths = [library, *filter(None, [os.environ.get("PYTHONPATH")])]
+        # A module would find its libraries first in the folder in which Slicer was started, a queue.py of the user's
+        # say. Python 3.10 cannot do without; Slicer has 3.12.
+        safe = {"PYTHONSAFEPATH": "1"} if "-m" in command else {}
         try:
             self._process = subprocess.Popen(
                 command,
@@ -41,7 +44,7 @@ class WorkerProcess:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 bufsize=0,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"},
+                env={**os.environ, **safe, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"},
                 creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
             )
         except OSError as error:
