@@ -7,12 +7,14 @@ from collections.abc import Generator, Iterator
 import numpy as np
 import slicer
 
-from STEnhanceLib.beside import seen_from, volume_of
+from STEnhanceLib.beside import leave_browser, remove, seen_from, volume_of, with_helpers
 from STEnhanceLib.comparison import LIMIT_PERCENTILE, open_difference, show_signed
 from STEnhanceLib.evaluation.alignment import frames_at, held_frames, interpolated
 from STEnhanceLib.publication import Publication
 from STEnhanceLib.scene import describe_sequence, find_sequence
 from STEnhanceLib.sequence import Grid, ImageSequence
+
+COMPANION = "STEnhance.OnlyWhileCompared"  # attribute of the sequence node
 
 
 class Companions:
@@ -28,6 +30,20 @@ class Companions:
         """Take all of them out of the scene; the browser is as it was before."""
         for key in reversed(list(self._publications)):  # the last one swapped the master last
             self._forget(key)
+
+    def remove_leftovers(self) -> None:
+        """Take out what came with a scene that was saved while it was compared: copies are hidden from the user.
+
+        They are saved, since a browser that names nodes which are not would take in whichever get their IDs.
+        """
+        own = [publication.sequence for publication in self._publications.values()]
+        for sequence in slicer.util.getNodesByClass("vtkMRMLSequenceNode"):
+            if sequence.GetAttribute(COMPANION) and sequence not in own:
+                _, browser = find_sequence(sequence)
+                volume = volume_of(sequence)
+                if browser is not None:
+                    leave_browser(sequence, browser)
+                remove([*with_helpers(volume), sequence.GetStorageNode(), sequence])
 
     def remove_difference(self) -> None:
         """Take the differences out of the scene."""
@@ -103,6 +119,7 @@ class Companions:
             for frame in frames:
                 yield  # computing it was a piece of work of its own
                 publication.add_frame(frame)
+                publication.sequence.SetAttribute(COMPANION, "yes")
                 on_frame(frame)
                 yield
             # Not finished: the browser goes on stepping through what it stepped through before.

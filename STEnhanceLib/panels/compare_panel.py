@@ -79,6 +79,7 @@ class ComparePanel:
     def enter(self) -> None:
         """The module is shown: the views say again which frames are generated."""
         self._entered = True
+        self._companions.remove_leftovers()
         self._frame_label.follow(self.after)
 
     def exit(self) -> None:
@@ -99,6 +100,11 @@ class ComparePanel:
         self.exit()
         self._time_label.stop()
         self._entered, self._chart = entered, None
+
+    def on_scene_ready(self) -> None:
+        """Another scene has been taken in."""
+        if self._entered:  # else another module may compare
+            self._companions.remove_leftovers()
 
     def cleanup(self) -> None:
         """The module is reloaded or Slicer quits."""

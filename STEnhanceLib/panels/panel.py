@@ -121,6 +121,7 @@ class EnhancePanel(VTKObservationMixin):
 
     def on_scene_ready(self, caller=None, event=None) -> None:
         """The scene is empty, or another one has been taken in: show what was chosen there."""
+        self.compare.on_scene_ready()
         self._take_up_parameters()
 
     def cleanup(self) -> None:

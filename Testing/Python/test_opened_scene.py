@@ -66,3 +66,33 @@ def test_a_scene_that_is_added_leaves_input_and_run_as_they_are(host, panel, pha
     assert panel.parameters.inputNode is mine
     assert panel.ui.inputSelector.currentNode() is mine
     assert slicer.mrmlScene.GetFirstNodeByName("Added") is not None
+
+
+@pytest.mark.parametrize("opened", ["in the open module", "before it"])
+def test_what_a_comparison_added_is_not_there_in_a_scene_that_was_saved_meanwhile(
+    host, panel, run, reference, tmp_path, opened
+):
+    """The copy of the reference is hidden: nobody could take it out of the scene."""
+    import slicer
+
+    from STEnhanceLib import scene
+    from STEnhanceLib.beside import sequences_of
+
+    compare = panel.compare
+    compare.set_run(*run[1:])
+    compare.ui.referenceSelector.setCurrentNode(reference)
+    compare.ui.referenceCheckBox.checked = compare.ui.differenceCheckBox.checked = True
+    compare.ui.compareButton.click()
+    host.wait_until(lambda: not compare.busy)
+    assert len(sequences_of(run[0])) == 4
+    path = scene.save_scene(tmp_path / "comparing.mrb")
+    slicer.mrmlScene.Clear()
+    if opened == "before it":
+        panel.exit()
+    scene.load_scene(path)
+    panel.enter()
+    browser = scene.find_sequence(slicer.mrmlScene.GetFirstNodeByName("cine"))[1]
+    assert [node.GetName() for node in sequences_of(browser)] == ["cine (enhanced)", "cine"]
+    kinds = ("vtkMRMLSequenceNode", "vtkMRMLScalarVolumeNode")
+    assert [len(slicer.util.getNodesByClass(kind)) for kind in kinds] == [3, 3]
+    assert slicer.mrmlScene.GetFirstNodeByName("truth") is not None
