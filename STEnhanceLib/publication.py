@@ -181,6 +181,7 @@ class Publication:
             published.remove()
         leftovers = with_helpers(self.proxy)
         if browser.GetScene() is not None:
+            leftovers += with_helpers(browser.GetProxyNode(self.sequence))  # a new one, where the user removed ours
             self._leave_browser()
             if self._made_browser and sequences_of(browser) == [self._input]:
                 leftovers = [browser, *leftovers, *with_helpers(browser.GetProxyNode(self._input))]

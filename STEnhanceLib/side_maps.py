@@ -81,6 +81,7 @@ class PublishedMap:
             return
         leftovers = with_helpers(self.proxy)
         if self._browser.GetScene() is not None:
+            leftovers += with_helpers(self._browser.GetProxyNode(self.sequence))  # see `Publication.cancel`
             leave_browser(self.sequence, self._browser)
         remove([*leftovers, self.sequence.GetStorageNode(), self.sequence])
         self.sequence = self.proxy = None

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from STEnhanceLib.errors import STEnhanceError
+from STEnhanceLib.methods import SideMap
 from STEnhanceLib.node_times import index_values
 from STEnhanceLib.publication import Publication
 from STEnhanceLib.scene import add_sequence, find_sequence, read_sequence, save_scene
@@ -331,6 +332,23 @@ def test_the_user_may_remove_nodes_while_the_result_is_computed(loaded, mrml_sce
     publication.cancel()
     assert result.GetScene() is None
     assert mrml_scene.GetFirstNodeByName("result") is None
+
+
+def test_a_volume_that_slicer_makes_anew_goes_with_the_result(loaded, mrml_scene, beating_disc):
+    """What the user deletes in the module Data is the volume, and the browser shows the next frame in another one."""
+    _, browser = loaded
+    volumes = mrml_scene.GetNumberOfNodesByClass("vtkMRMLVolumeNode")
+    spread = SideMap("spread", "spread")
+    publication = Publication(loaded[0], beating_disc.grid, "result", maps=(spread,))
+    frame = np.ones(beating_disc.grid.shape, np.float32)
+    publication.add_frame(frame, maps={"spread": frame})
+    deleted = [publication.proxy, browser.GetProxyNode(publication.maps[0])]
+    for volume in deleted:
+        mrml_scene.RemoveNode(volume)
+    publication.add_frame(frame, maps={"spread": frame})
+    assert browser.GetProxyNode(publication.sequence) not in [None, *deleted]
+    publication.cancel()
+    assert mrml_scene.GetNumberOfNodesByClass("vtkMRMLVolumeNode") == volumes
 
 
 def test_the_scene_may_be_closed_while_the_result_is_computed(loaded, mrml_scene, beating_disc):
