@@ -375,7 +375,7 @@ def test_a_torrent_of_log_lines_never_stops_the_worker(beating_disc, tmp_path):
         assert ending(worker.submit("test-copy", {}, beating_disc)) == Finished()
 
 
-@pytest.mark.skipif(sys.version_info < (3, 11), reason="older Pythons look into the folder first, whatever they are told")
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="older Pythons always look there first")
 def test_files_of_the_folder_in_which_slicer_was_started_are_no_libraries(tmp_path, monkeypatch):
     (tmp_path / "queue.py").write_text("raise SystemExit('a script of the user')")
     monkeypatch.chdir(tmp_path)
