@@ -84,8 +84,9 @@ def _result_facts(result: ImageSequence, comparison: Comparison) -> dict[str, st
 def _sequence_facts(sequence: ImageSequence, if_unknown: str = "") -> dict[str, str]:
     own = {key.removeprefix(PREFIX): text for key, text in sequence.attributes.items() if key.startswith(PREFIX)}
     facts = {_words(key): text for key, text in own.items() if key not in SHOWN_ELSEWHERE and text}
-    if own.get("Parameters"):
-        facts["Parameters"] = _parameters(own["Parameters"])
+    for settings in ("Simulated", "Parameters"):
+        if own.get(settings):
+            facts[settings] = _parameters(own[settings])
     assumed = own.get("Assumed") or " ".join(sequence.notes)
     if assumed:
         facts["Assumed"] = assumed

@@ -90,7 +90,6 @@ def _viewer(number: int, comparison: Comparison, viewer: Viewer, letters: Iterat
     profiles = "".join(_profiles(pane, n, viewer) for n, pane in enumerate(viewer.images))
     against = "to the reference" if comparison.reference else "to the linearly interpolated input"
     wipe = f'<label>Wipe <input class="wipe-by" type="range" min="0" max="100" value="0" title="{_WIPE_HELP}"></label>'
-    i, j = viewer.data["spacing"]
     return f"""
 <div class="viewer" data-comparison="{number - 1}" style="--columns:{columns};--aspect:{_aspect(viewer)}">
 <div class="bar time">
@@ -110,8 +109,8 @@ def _viewer(number: int, comparison: Comparison, viewer: Viewer, letters: Iterat
 {legend}
 </div>
 <div class="scroll"><div class="columns">
-<h3 class="row"><b>{next(letters)}</b> Images <small>same grey scale; each on its own voxels, \
-{i:.3g} × {j:.3g} mm or coarser; click to move the lines</small></h3>
+<h3 class="row"><b>{next(letters)}</b> Images <small>same grey scale; each on its own voxels; \
+click to move the lines</small></h3>
 {images}
 <h3 class="row"><b>{next(letters)}</b> Difference {against} <small>one colour scale for all</small></h3>
 {differences}

@@ -29,7 +29,10 @@ NOT_CHECKED = "The result could not be checked against the measurement, because 
 NOT_CONSISTENT = "Data consistency was switched off after the first guess, so nothing held the result to the samples."
 NO_SUPPORT = "The map of support was left out, as it needs the k-space."
 WITHOUT_KSPACE = "The form of 2020 was used, as that of 2021 needs the k-space."
-LED_BACK = "The sequence is not marked as a cycle, so made-up frames led from its last to its first one meanwhile."
+LED_BACK = (
+    "The sequence is not marked as a cycle, so frames were made up between its last and its first one while it was "
+    "computed; none of them is in the result."
+)
 MIXED = "The result is {:.0%} that of temporal total variation, and else that of the network."
 NOT_MIXED = "Total variation had no share in the result, as it needs the k-space."
 CLOSED = "Time was taken as one closed cycle, which the sequence is not marked as; first and last frames may mix."

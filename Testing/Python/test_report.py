@@ -231,12 +231,19 @@ def test_without_a_reference_the_page_shows_changes_and_claims_no_quality(tmp_pa
     assert "PSNR" not in text
 
 
+def test_the_size_of_voxels_is_said_of_each_picture_and_not_of_all(tmp_path, beating_disc, coarse):
+    text = Page(write_report(tmp_path, [Comparison("Worse", beating_disc, [coarse])]).read_text(encoding="utf-8")).text
+    assert "48 × 40, 1.25 × 1.5 mm" in text
+    assert "or coarser" not in text, "the input is finer than what it is compared with"
+
+
 def test_provenance_and_assumptions_are_written_out(tmp_path, beating_disc, blurred):
     attributes = {
         "STEnhance.Method": "box",
         "STEnhance.Generative": "no",
         "STEnhance.GeneratedFrames": "4 of 8",
         "STEnhance.Parameters": '{"width": 3, "model": "", "spacing": null}',
+        "STEnhance.Simulated": '{"acquisition": "s4"}',
         "STEnhance.Assumed": "Times were assumed 50 ms apart.",
         "PatientName": "Jane Doe",
     }
@@ -244,6 +251,7 @@ def test_provenance_and_assumptions_are_written_out(tmp_path, beating_disc, blur
     text = Page(write_report(tmp_path, [Comparison("C", beating_disc, [made])]).read_text(encoding="utf-8")).text
     for words in (
         "width = 3",
+        "Simulated acquisition = s4",
         "Generative no",
         "Generated frames 4 of 8",
         "Times were assumed 50 ms apart.",
