@@ -13,7 +13,7 @@ Geometry = TypeVar("Geometry", Grid, ImageSequence)
 
 
 def place_beside(node, neighbour) -> None:
-    """Give a node the parent transform and the folder of another one, where there is one.
+    """Give a node the parent transform and, unless it is hidden, the folder of another one, where there is one.
 
     Args:
         node: a volume or transform of the scene.
@@ -22,6 +22,8 @@ def place_beside(node, neighbour) -> None:
     if neighbour is None:
         return
     node.SetAndObserveTransformNodeID(neighbour.GetTransformNodeID())
+    if node.GetHideFromEditors():
+        return
     hierarchy = node.GetScene().GetFirstNodeByClass("vtkMRMLSubjectHierarchyNode")
     item = hierarchy.GetItemByDataNode(neighbour) if hierarchy is not None else 0
     if item:

@@ -52,6 +52,7 @@ class Publication:
         *,
         input_times_ms: np.ndarray | None = None,
         share_display: bool = True,
+        hidden: bool = False,
         maps: Sequence[SideMap] = (),
     ):
         """Prepare to publish; the scene is not touched yet.
@@ -63,6 +64,7 @@ class Publication:
             attributes: provenance, see `methods.run.provenance`.
             input_times_ms: (T,) times with which the input was read, where they are not those of the node.
             share_display: one window and level for input and result.
+            hidden: no list of nodes offers the result, and the module Data does not show it.
             maps: what every frame brings beside its voxels; each becomes a sequence of its own, see `side_maps`.
 
         Raises:
@@ -71,7 +73,7 @@ class Publication:
         self.sequence = self.browser = self.proxy = None
         self._input, _ = find_sequence(input_node)
         self._grid, self._name, self._attributes = grid, name, dict(attributes or {})
-        self._share_display = share_display
+        self._share_display, self._hidden = share_display, hidden
         self._maps = {side_map.key: PublishedMap(side_map, self._attributes) for side_map in maps}
         times = frame_times(self._input)[0] if input_times_ms is None else np.asarray(input_times_ms)
         self._index_values, self._acquired = _index_values(self._input, times, grid.times_ms)
@@ -205,7 +207,7 @@ class Publication:
         self._made_browser = self.browser is None
         if self._made_browser:
             self.browser = add_browser(self._input)
-        self.sequence = scene.AddNewNodeByClass("vtkMRMLSequenceNode", free_name(scene, self._name))
+        self.sequence = self._added(slicer.vtkMRMLSequenceNode(), free_name(scene, self._name))
         self.sequence.SetIndexName(self._input.GetIndexName())
         self.sequence.SetIndexUnit(self._input.GetIndexUnit())
         self.sequence.SetIndexType(self._input.GetIndexType())
@@ -216,10 +218,16 @@ class Publication:
             # With its proxy there before the browser acts, no display node is made only to be replaced. The proxy's
             # name stays: renaming it with every frame makes linked slice views all show the result.
             self.browser.AddSynchronizedSequenceNode(self.sequence)
-            self.proxy = self.browser.AddProxyNode(self.sequence.GetNthDataNode(0), self.sequence, True)
+            self.proxy = self._added(slicer.vtkMRMLScalarVolumeNode(), self.sequence.GetName())
+            self.browser.AddProxyNode(self.proxy, self.sequence, False)
             self._show_like(self.browser.GetProxyNode(self._input))
         for published in self._maps.values():
             published.open(self.sequence, self.browser, self.proxy, self._grid.periodic)
+
+    def _added(self, node, name: str):
+        node.SetName(name)
+        node.SetHideFromEditors(self._hidden)  # before it is added: lists of nodes do not look again
+        return self._input.GetScene().AddNode(node)
 
     def _show_like(self, input_proxy) -> None:
         if self._share_display and input_proxy is not None and input_proxy.GetDisplayNode() is not None:

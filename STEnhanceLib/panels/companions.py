@@ -72,14 +72,9 @@ class Companions:
         if self.beside(sequence_node, result_node) is not None:
             return
         grid = _grid_beside(result_node, sequence_node)
-        publication = Publication(result_node, grid, f"{sequence_node.GetName()} (compared)")
-
-        def hide(_frame: np.ndarray) -> None:
-            for node in (publication.sequence, publication.proxy):
-                node.SetHideFromEditors(True)
-
+        publication = Publication(result_node, grid, f"{sequence_node.GetName()} (compared)", hidden=True)
         key = ("copy", sequence_node.GetID(), result_node.GetID())
-        yield from self._publish(key, publication, (_frame(sequence_node, n) for n in range(len(grid))), hide)
+        yield from self._publish(key, publication, (_frame(sequence_node, n) for n in range(len(grid))))
 
     def make_difference(self, result_node, base_node, same_moments: bool) -> Generator[None, None, None]:
         """Publish result minus base, on the grid of the result; base is interpolated linearly where its grid differs.
@@ -114,13 +109,14 @@ class Companions:
         key = ("difference", result_node.GetID(), base_node.GetID())
         yield from self._publish(key, publication, differences(), colour)
 
-    def _publish(self, key, publication: Publication, frames, on_frame) -> Generator[None, None, None]:
+    def _publish(self, key, publication: Publication, frames, on_frame=None) -> Generator[None, None, None]:
         try:
             for frame in frames:
                 yield  # computing it was a piece of work of its own
                 publication.add_frame(frame)
                 publication.sequence.SetAttribute(COMPANION, "yes")
-                on_frame(frame)
+                if on_frame is not None:
+                    on_frame(frame)
                 yield
             # Not finished: the browser goes on stepping through what it stepped through before.
         except BaseException:  # also when the generator is closed

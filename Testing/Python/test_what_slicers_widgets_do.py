@@ -89,6 +89,24 @@ def test_neither_preview_nor_wipe_is_offered_as_a_planning_scan(host, panel, pha
     wipe.remove()
 
 
+def test_no_list_of_volumes_offers_the_hidden_copy_of_a_reference_nor_does_the_module_data(host, panel, run, reference):
+    import slicer
+
+    tree = slicer.mrmlScene.GetSubjectHierarchyNode()
+    assert tree.CreateItem(tree.GetSceneItemID(), run[0].GetProxyNode(run[2]))
+    compare = panel.compare
+    compare.set_run(*run[1:])
+    compare.ui.referenceSelector.setCurrentNode(reference)
+    compare.ui.referenceCheckBox.checked = True
+    compare.ui.compareButton.click()
+    host.wait_until(lambda: not compare.busy)
+    copy = slicer.mrmlScene.GetFirstNodeByName("truth (compared)")
+    assert copy.GetNumberOfDataNodes() == reference.GetNumberOfDataNodes()
+    box = panel.ui.priorSelector._box
+    assert [box.itemText(row) for row in range(box.count)] == ["None", "cine", "cine (enhanced)", "truth"]
+    assert not tree.GetItemByDataNode(run[0].GetProxyNode(copy))
+
+
 def test_what_goes_while_its_section_is_collapsed_does_not_come_back_with_it(host, panel, phantom):
     from STEnhanceLib import scene
     from STEnhanceLib.scene import add_sequence
