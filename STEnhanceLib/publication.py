@@ -40,6 +40,7 @@ class Publication:
     Attributes:
         sequence: the `vtkMRMLSequenceNode` of the result; None before the first frame and after `cancel`.
         browser: the `vtkMRMLSequenceBrowserNode` that shows input and result.
+        made_browser: none showed the input, so this one was made for the two.
         proxy: the volume in which the browser shows the result.
     """
 
@@ -79,7 +80,7 @@ class Publication:
         self._index_values, self._acquired = _index_values(self._input, times, grid.times_ms)
         self._generated: list[bool] = []
         self._distances_ms = _distances_ms(grid, times)
-        self._made_browser = False
+        self.made_browser = False
         self._old_master = None
 
     def __len__(self) -> int:
@@ -185,7 +186,7 @@ class Publication:
         if browser.GetScene() is not None:
             leftovers += with_helpers(browser.GetProxyNode(self.sequence))  # a new one, where the user removed ours
             self._leave_browser()
-            if self._made_browser and sequences_of(browser) == [self._input]:
+            if self.made_browser and sequences_of(browser) == [self._input]:
                 leftovers = [browser, *leftovers, *with_helpers(browser.GetProxyNode(self._input))]
         if scene is not None:
             leftovers += [self.sequence.GetStorageNode(), self.sequence]
@@ -204,8 +205,8 @@ class Publication:
 
         scene = self._input.GetScene()
         _, self.browser = find_sequence(self._input)
-        self._made_browser = self.browser is None
-        if self._made_browser:
+        self.made_browser = self.browser is None
+        if self.made_browser:
             self.browser = add_browser(self._input)
         self.sequence = self._added(slicer.vtkMRMLSequenceNode(), free_name(scene, self._name))
         self.sequence.SetIndexName(self._input.GetIndexName())

@@ -370,6 +370,8 @@ class EnhancePanel(VTKObservationMixin):
             self._say(words.outcome(self.run), bad=self.run.error is not None)
         else:
             self._display.show_progress(self.run)
+        if self.run.result is not None and not was_shown and self.run.publication.made_browser:
+            slicer.modules.sequences.showSequenceBrowser(self.run.publication.browser)  # which nobody has seen yet
         if self.run.result is not None and (self.run.done or not was_shown) and self.run.input.GetScene() is not None:
             self.compare.set_run(self.run.input, self.run.result)
 

@@ -107,6 +107,26 @@ def test_no_list_of_volumes_offers_the_hidden_copy_of_a_reference_nor_does_the_m
     assert not tree.GetItemByDataNode(run[0].GetProxyNode(copy))
 
 
+def test_a_sequence_that_was_loaded_without_showing_it_is_shown_beside_its_result(host, panel, phantom, monkeypatch):
+    """Slicer's dialog for adding data offers that: such a sequence has no browser, and the toolbar is hidden."""
+    import slicer
+
+    from STEnhanceLib import scene
+
+    node = scene.add_sequence(phantom)
+    _, browser = scene.find_sequence(node)
+    for each in (browser.GetProxyNode(node), browser):
+        slicer.mrmlScene.RemoveNode(each)
+    in_toolbar = []
+    monkeypatch.setattr(slicer.modules.sequences, "showSequenceBrowser", in_toolbar.append)
+    panel.ui.inputSelector.setCurrentNode(node)
+    panel.choose("linear")
+    for _ in range(2):
+        panel.apply()
+        host.wait_until(lambda: not panel.running)
+    assert in_toolbar == [scene.find_sequence(panel.run.result)[1]], "once, for the second run found it there"
+
+
 def test_what_goes_while_its_section_is_collapsed_does_not_come_back_with_it(host, panel, phantom):
     from STEnhanceLib import scene
     from STEnhanceLib.scene import add_sequence
