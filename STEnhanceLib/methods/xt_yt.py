@@ -55,8 +55,8 @@ class XtYtParameters:
     data_consistency: bool = parameter(True, "Hold the result of every block to the measured samples.")
     tv_share: float = parameter(
         0.0,
-        "Part of the result that temporal total variation makes, as both err in other places: with 0.3 the heart of every "
-        "cine tried came out nearer to the truth than with either, in several times the time.",
+        "Part of the result that temporal total variation makes, as both err in other places: with 0.3 the heart of "
+        "every cine tried came out nearer to the truth than with either, in several times the time.",
         minimum=0.0,
         maximum=1.0,
         label="Share of total variation",
