@@ -80,6 +80,11 @@ class Preview:
             device=device,
         )
 
+    @property
+    def on_screen(self) -> bool:
+        """A view showed the input when the frame came, and now shows the frame."""
+        return bool(self._foregrounds)
+
     def poll(self) -> None:
         """Show the frame if it has come."""
         for event in () if self._job is None else self._job.poll():

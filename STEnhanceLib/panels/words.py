@@ -105,6 +105,8 @@ def preview(shown) -> str:
     if shown.left_out:
         names = ", ".join(f"“{label}”" for label in shown.left_out)
         text += " " + _("Without {names}, which only a run over all frames does.").format(names=names)
+    if not shown.on_screen:
+        text += " " + _("No view shows the input: let one show it, and preview again.")
     return text
 
 

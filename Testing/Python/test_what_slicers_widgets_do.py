@@ -127,6 +127,25 @@ def test_a_sequence_that_was_loaded_without_showing_it_is_shown_beside_its_resul
     assert in_toolbar == [scene.find_sequence(panel.run.result)[1]], "once, for the second run found it there"
 
 
+def test_a_preview_that_no_view_shows_says_so(host, panel, phantom):
+    import slicer
+
+    from STEnhanceLib import scene
+    from STEnhanceLib.comparison import shown_volume
+
+    node = scene.add_sequence(phantom)
+    panel.ui.inputSelector.setCurrentNode(node)
+    panel.choose("linear")
+    said = []
+    for shown in (None, shown_volume(node)):
+        for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
+            composite.SetBackgroundVolumeID(shown and shown.GetID())
+        panel.show_preview()
+        host.wait_until(lambda: panel.preview.done)
+        said.append(panel.ui.statusLabel.text)
+    assert [text.count("No view shows the input") for text in said] == [1, 0]
+
+
 def test_what_goes_while_its_section_is_collapsed_does_not_come_back_with_it(host, panel, phantom):
     from STEnhanceLib import scene
     from STEnhanceLib.scene import add_sequence
