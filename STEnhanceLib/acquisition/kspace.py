@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -14,6 +12,7 @@ import numpy as np
 
 from STEnhanceLib.acquisition import density_scale
 from STEnhanceLib.errors import STEnhanceError
+from STEnhanceLib.files.replace import replaced_when_complete
 from STEnhanceLib.sequence import Grid
 
 FORMAT = "STEnhance k-space 1"
@@ -174,16 +173,12 @@ class KSpace:
             arrays |= {"trajectory": self.trajectory}
         if self.density is not None:
             arrays |= {"density": self.density}
-        temporary = None
         try:
-            with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", suffix=".part", delete=False) as file:
-                temporary = Path(file.name)
-                np.savez(file, **arrays)
-            temporary.chmod(0o666 & ~_umask())  # a temporary file is private, a result is not
-            temporary.replace(path)
+            with replaced_when_complete(path) as stream:
+                np.savez(stream, **arrays)
+        except STEnhanceError as error:
+            raise STEnhanceError(f"The k-space file {path} could not be written: {error}") from error
         except OSError as error:
-            if temporary is not None:
-                temporary.unlink(missing_ok=True)
             raise STEnhanceError(
                 f"The k-space file {path} could not be written ({error.strerror or error}); nothing was left behind. "
                 "Check the folder and the free space."
@@ -357,9 +352,3 @@ def _unpacked(lines: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 def _words(name: str) -> str:
     return name.replace("_", " ")
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -17,7 +17,7 @@ from STEnhanceLib import comparison, headless, scene
 from STEnhanceLib.acquisition.simulate import simulate
 from STEnhanceLib.commands import terminal
 from STEnhanceLib.enhancing import SceneRun
-from STEnhanceLib.evaluation.report import Comparison, write_report
+from STEnhanceLib.evaluation.report import Comparison, refuse_unwritable, write_report
 from STEnhanceLib.jobs import Worker
 from STEnhanceLib.methods import find_method
 from STEnhanceLib.phantoms.thorax import Thorax
@@ -48,6 +48,7 @@ SHOWN = ("Input: Phantom r13", "Result: Temporal total variation")  # by the vie
 
 def run_demo(folder: Path) -> None:
     """Run all chapters, print what was measured, and leave `report/index.html`, `scene.mrb` and `scene.png`."""
+    refuse_unwritable(folder / "report")
     thorax = Thorax(PATIENT)
     terminal.out.print(
         "A phantom of a beating heart in a breathing chest, whose truth is known, is degraded and enhanced."

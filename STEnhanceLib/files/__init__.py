@@ -22,7 +22,7 @@ from pathlib import Path
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.files import dicom, displacements, nifti, nrrd
 from STEnhanceLib.files.displacements import Displacements
-from STEnhanceLib.files.replace import replaced_when_complete, try_to_write_into
+from STEnhanceLib.files.replace import refuse_protected, replaced_when_complete, try_to_write_into
 from STEnhanceLib.sequence import ImageSequence
 
 KNOWN = ".seq.nrrd, .nrrd, .nii, .nii.gz"
@@ -94,7 +94,8 @@ def refuse_unwritable(path: Path, ending: str | None = None) -> None:
         ending: of its name, where it is no 4D file: .mrb, .npz; empty for any.
 
     Raises:
-        STEnhanceError: unknown format, another ending, a folder of that name, or no folder that it can be put in.
+        STEnhanceError: unknown format, another ending, a folder or a write-protected file of that name, or no folder
+            that it can be put in.
     """
     with _told(path):
         if ending is None:
@@ -105,6 +106,7 @@ def refuse_unwritable(path: Path, ending: str | None = None) -> None:
             raise STEnhanceError("it is a folder; expected the name of a file. Choose another one.")
         if not path.expanduser().parent.is_dir():
             raise STEnhanceError(f"there is no folder {path.parent}; expected one. Make it first.")
+        refuse_protected(path.expanduser())
         try_to_write_into(path.expanduser().resolve().parent)  # of what a symbolic link points to
 
 

@@ -20,7 +20,7 @@ def replaced_when_complete(path: Path) -> Iterator[BinaryIO]:
     The stream is a hidden file in the same folder, so the last step is one atomic rename.
 
     Raises:
-        STEnhanceError: the folder is missing or `path` is a folder.
+        STEnhanceError: the folder is missing, or `path` is a folder or write-protected.
         OSError: as the system says it (no space left, no permission); `path` is as it was.
     """
     path = Path(os.path.realpath(path))  # keeps a symbolic link and replaces what it points to
@@ -28,6 +28,7 @@ def replaced_when_complete(path: Path) -> Iterator[BinaryIO]:
         raise STEnhanceError("it is a folder; expected the name of a file.")
     if not path.parent.is_dir():
         raise STEnhanceError(f"the folder {path.parent} does not exist; make it first.")
+    refuse_protected(path)
     partial = path.with_name(f".{uuid4().hex}.part")
     stream = partial.open("xb")
     try:
@@ -40,6 +41,16 @@ def replaced_when_complete(path: Path) -> Iterator[BinaryIO]:
         with suppress(OSError):  # what is left in the buffer of a full disk; the first fault is the one to tell
             stream.close()
         partial.unlink(missing_ok=True)
+
+
+def refuse_protected(path: Path) -> None:
+    """Stop where a file must not be changed: to put another one in its place, the system asks the folder alone.
+
+    Raises:
+        STEnhanceError: `path` is write-protected.
+    """
+    if path.exists() and not os.access(path, os.W_OK):
+        raise STEnhanceError("it is write-protected; expected a file that may be replaced. Choose another name.")
 
 
 def try_to_write_into(folder: Path) -> None:

@@ -270,6 +270,40 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(described, tmp_path, n
     assert (tmp_path / name).read_bytes() == before
 
 
+WRITE_OVER_A_PROTECTED_FILE = """
+import os, sys, tempfile
+from pathlib import Path
+import numpy as np
+from STEnhanceLib import files
+from STEnhanceLib.errors import STEnhanceError
+from STEnhanceLib.sequence import ImageSequence
+sequence = ImageSequence(np.ones((2, 1, 2, 2), np.float32), np.eye(4), np.arange(2.0))
+with tempfile.TemporaryDirectory() as folder:
+    path = Path(folder) / "kept.nrrd"
+    files.write(sequence, path)
+    path.chmod(0o444)
+    before = path.read_bytes()
+    if os.geteuid() == 0:  # root may write everything
+        os.chown(folder, 65534, 65534)
+        os.setuid(65534)
+    for write in (files.refuse_unwritable, lambda path: files.write(sequence, path)):
+        try:
+            write(path)
+        except STEnhanceError as error:
+            print(error)
+    assert path.read_bytes() == before
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there the system itself keeps a protected file")
+def test_a_write_protected_file_is_not_replaced():
+    ended = subprocess.run(
+        [sys.executable, "-c", WRITE_OVER_A_PROTECTED_FILE], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.count("kept.nrrd: it is write-protected; expected a file that may be replaced") == 2
+
+
 def test_an_interrupted_write_leaves_the_old_file(described, tmp_path, monkeypatch):
     files.write(described, tmp_path / "a.nrrd")
     before = (tmp_path / "a.nrrd").read_bytes()

@@ -243,6 +243,20 @@ def test_a_file_that_cannot_be_written_leaves_nothing_behind(measured, tmp_path)
         kspace.save(tmp_path / "absent" / "k.npz")
 
 
+def test_an_interrupted_write_leaves_the_old_measurement_and_nothing_else(measured, tmp_path, monkeypatch):
+    measured["r13"].save(tmp_path / "k.npz")
+    before = (tmp_path / "k.npz").read_bytes()
+
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(np, "savez", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        measured["r13"].save(tmp_path / "k.npz")
+    assert [p.name for p in tmp_path.iterdir()] == ["k.npz"]
+    assert (tmp_path / "k.npz").read_bytes() == before
+
+
 def test_one_frame_of_a_measurement_is_a_measurement(measured):
     for key in ("c4", "r13"):
         kspace = measured[key]

@@ -168,3 +168,16 @@ def test_records_of_a_benchmark(cine, tmp_path, capsys, monkeypatch, records):
     assert cli.main(["benchmark", "s2", "--data", str(tmp_path), "--json", str(tmp_path / records)]) == 1
 
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+def test_a_demo_into_a_folder_that_cannot_be_made(tmp_path, capsys, monkeypatch):
+    pytest.importorskip("slicer")
+    from STEnhanceLib.commands import demo_chapters
+
+    monkeypatch.setattr(demo_chapters, "Thorax", lambda *_: pytest.fail("it was computed"))
+    (tmp_path / "taken").write_text("a file")
+
+    assert cli.main(["demo", "--out", str(tmp_path / "taken")]) == 1
+
+    said = capsys.readouterr().err
+    assert "taken is a file" in said and len(said.strip().splitlines()) == 1
