@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ import numpy as np
 from STEnhanceLib.acquisition import centre_crop
 from STEnhanceLib.acquisition.coils import smooth_phase
 from STEnhanceLib.acquisition.noise import complex_noise, noise_std
+from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.evaluation import metrics
 from STEnhanceLib.evaluation.cases import find_cases
 from STEnhanceLib.evaluation.protocols import middle_slices
@@ -150,4 +152,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except STEnhanceError as error:
+        sys.exit(str(error))

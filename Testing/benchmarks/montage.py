@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.evaluation import metrics
 from STEnhanceLib.evaluation.cases import find_cases
 from STEnhanceLib.evaluation.contestants import contestants, split_words
@@ -69,4 +71,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except STEnhanceError as error:
+        sys.exit(str(error))
