@@ -153,9 +153,9 @@ class Publication:
         attributes = dict(attributes or {})
         if GENERATED_FRAMES in self._attributes:
             attributes[GENERATED_FRAMES] = generated_text(self._generated)
-        if attributes:
-            for node in (self.sequence, *self.maps):
-                describe(node, attributes, self._grid.periodic)
+        for node in (self.sequence, *self.maps):
+            node.RemoveAttribute(PARTIAL)
+            describe(node, attributes, self._grid.periodic)
         master = self.browser.GetMasterSequenceNode()
         if not _steps_through(self.sequence, master):
             return
@@ -173,11 +173,11 @@ class Publication:
         if self.sequence is None:
             return
         if keep_partial and len(self) and self.sequence.GetScene() is not None:
-            if len(self) < len(self._grid):
-                for node in (self.sequence, *self.maps):
-                    node.SetAttribute(PARTIAL, f"{len(self)} of {len(self._grid)} frames")
-                    if GENERATED_FRAMES in self._attributes:
-                        node.SetAttribute(GENERATED_FRAMES, generated_text(self._generated))
+            some = len(self) < len(self._grid)
+            for node in (self.sequence, *self.maps):
+                node.SetAttribute(PARTIAL, f"{len(self)} of {len(self._grid)} frames" if some else None)
+                if GENERATED_FRAMES in self._attributes:
+                    node.SetAttribute(GENERATED_FRAMES, generated_text(self._generated))
             return
         scene, browser = self.sequence.GetScene(), self.browser
         for published in self._maps.values():
@@ -224,6 +224,8 @@ class Publication:
             self._show_like(self.browser.GetProxyNode(self._input))
         for published in self._maps.values():
             published.open(self.sequence, self.browser, self.proxy, self._grid.periodic)
+        for node in (self.sequence, *self.maps):  # until `finish`
+            node.SetAttribute(PARTIAL, f"saved before all {len(self._grid)} frames were computed")
 
     def _added(self, node, name: str):
         node.SetName(name)

@@ -239,6 +239,24 @@ def test_cancel_may_keep_the_finished_frames(loaded, beating_disc):
     assert browser.GetMasterSequenceNode() is node
 
 
+def test_a_result_that_is_saved_while_it_is_computed_says_that_frames_are_missing(loaded, beating_disc, tmp_path):
+    from STEnhanceLib import headless
+    from STEnhanceLib.scene import load_scene
+
+    publication = Publication(loaded[0], beating_disc.grid, "result")
+    frame = np.zeros(beating_disc.grid.shape, np.float32)
+    publication.add_frame(frame)
+    later = headless.new_host()
+    load_scene(save_scene(tmp_path / "too early.mrb"), later.scene)
+    saved = later.scene.GetFirstNodeByName("result")
+    assert saved.GetAttribute("STEnhance.Partial") == "saved before all 8 frames were computed"
+    assert read_sequence(saved).attributes["STEnhance.Partial"] == saved.GetAttribute("STEnhance.Partial")
+    for _ in range(len(beating_disc.grid) - 1):
+        publication.add_frame(frame)
+    publication.finish()
+    assert publication.sequence.GetAttribute("STEnhance.Partial") is None
+
+
 def test_two_results_of_one_input_come_and_go_apart(loaded, mrml_scene, beating_disc):
     node, browser = loaded
     before = what_is_in(mrml_scene)
