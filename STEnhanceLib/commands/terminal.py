@@ -107,7 +107,7 @@ def show_method(method: Method) -> None:
         low, high = limits["minimum"], limits["maximum"]
         span = ", ".join(map(str, limits["choices"] or ()))
         if low is not None or high is not None:
-            span = f"{'' if low is None else low} … {'' if high is None else high}".strip()
+            span = f"at most {high}" if low is None else f"at least {low}" if high is None else f"{low} … {high}"
         table.add_row(field.name, str(field.default), f"{span} {limits['unit']}".strip(), limits["help"])
     out.print(table)
     for name in models.alike(method.models):
@@ -166,7 +166,7 @@ def steps_progress(title: str) -> Iterator[Callable[[int, int, str], None]]:
 def _bar() -> Progress:
     left = TimeRemainingColumn(elapsed_when_finished=False)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), left)
-    return Progress(*columns, console=err, transient=not err.is_terminal)
+    return Progress(*columns, console=err, disable=not err.is_terminal)  # else it leaves an empty line in a log
 
 
 def _count(number: int, thing: str) -> str:

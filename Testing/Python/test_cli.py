@@ -46,6 +46,8 @@ def test_methods_key_shows_parameters_and_the_source(capsys):
     assert stenhance("methods", "zero-fill") == 0
     printed = capsys.readouterr().out
     assert "factor" in printed and "sampling" in printed and "Source:" in printed
+    assert "1.0 … 8.0" in printed
+    assert "at least 0.05 mm" in printed, "a range that is open at one end"
 
 
 def test_info_tells_geometry_and_time(cine, capsys):
@@ -84,6 +86,11 @@ def _direct_zero_fill_psnr(reference) -> float:
     scale = np.percentile(reference.frames, 99.9)
     squared = np.mean(((image - reference.frames) / scale) ** 2, axis=(1, 2, 3))
     return float(np.mean(-10 * np.log10(squared)))
+
+
+def test_a_log_gets_no_traces_of_the_progress_bar(cine, tmp_path, capsys):
+    assert stenhance("enhance", cine, tmp_path / "out.nrrd", "--method", "zero-fill") == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_interpolation_keeps_the_measured_frames_bit_for_bit(cine, tmp_path):
