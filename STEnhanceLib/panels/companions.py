@@ -10,7 +10,7 @@ import slicer
 from STEnhanceLib.beside import leave_browser, remove, seen_from, volume_of, with_helpers
 from STEnhanceLib.comparison import LIMIT_PERCENTILE, open_difference, show_signed
 from STEnhanceLib.evaluation.alignment import frames_at, held_frames, interpolated
-from STEnhanceLib.publication import Publication
+from STEnhanceLib.publication import PARTIAL, Publication
 from STEnhanceLib.scene import describe_sequence, find_sequence
 from STEnhanceLib.sequence import Grid, ImageSequence
 
@@ -34,15 +34,15 @@ class Companions:
     def remove_leftovers(self) -> None:
         """Take out what came with a scene that was saved while it was compared: copies are hidden from the user.
 
-        They are saved, since a browser that names nodes which are not would take in whichever get their IDs.
+        They are saved, since a browser that names nodes which are not would take in whichever get their IDs. A clone
+        that the user made of a difference is in no browser, and stays.
         """
         own = [publication.sequence for publication in self._publications.values()]
         for sequence in slicer.util.getNodesByClass("vtkMRMLSequenceNode"):
-            if sequence.GetAttribute(COMPANION) and sequence not in own:
-                _, browser = find_sequence(sequence)
-                volume = volume_of(sequence)
-                if browser is not None:
-                    leave_browser(sequence, browser)
+            _, browser = find_sequence(sequence)
+            if sequence.GetAttribute(COMPANION) and browser is not None and sequence not in own:
+                volume = browser.GetProxyNode(sequence)
+                leave_browser(sequence, browser)
                 remove([*with_helpers(volume), sequence.GetStorageNode(), sequence])
 
     def remove_difference(self) -> None:
@@ -118,7 +118,8 @@ class Companions:
                 if on_frame is not None:
                     on_frame(frame)
                 yield
-            # Not finished: the browser goes on stepping through what it stepped through before.
+            # Not finished, as the browser goes on stepping through what it stepped through before; but complete.
+            publication.sequence.RemoveAttribute(PARTIAL)
         except BaseException:  # also when the generator is closed
             publication.cancel()
             raise

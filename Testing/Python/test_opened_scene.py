@@ -96,3 +96,21 @@ def test_what_a_comparison_added_is_not_there_in_a_scene_that_was_saved_meanwhil
     kinds = ("vtkMRMLSequenceNode", "vtkMRMLScalarVolumeNode")
     assert [len(slicer.util.getNodesByClass(kind)) for kind in kinds] == [3, 3]
     assert slicer.mrmlScene.GetFirstNodeByName("truth") is not None
+
+
+def test_a_clone_of_a_difference_is_the_users_own_and_whole(host, panel, run):
+    import slicer
+
+    compare = panel.compare
+    compare.set_run(*run[1:])
+    compare.ui.differenceCheckBox.checked = True
+    compare.ui.compareButton.click()
+    host.wait_until(lambda: not compare.busy)
+    difference = slicer.mrmlScene.GetFirstNodeByName("cine (enhanced) − cine")
+    assert difference.GetNumberOfDataNodes() == run[2].GetNumberOfDataNodes()
+    assert difference.GetAttribute("STEnhance.Partial") is None
+    clone = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode")
+    clone.Copy(difference)
+    panel.exit()
+    panel.enter()
+    assert difference.GetScene() is None and clone.GetScene() is slicer.mrmlScene
