@@ -124,7 +124,7 @@ def _frames(
 
     estimate = as_measured
     if finer:
-        prior = None if sharp is None else (sharp + np.float32(lift)) / np.float32(scale)
+        prior = None if sharp is None else (sharp + np.float32(lift) * _reached(sharp)) / np.float32(scale)
         estimate = in_plane.finer(estimate, around, shape_ji, prior, model=finer, **shared)
     if thinner:
         estimate = through_plane.thinner(estimate, around, parameters.slice_factor, model=thinner, **shared)
@@ -132,6 +132,11 @@ def _frames(
         fine, supported = estimate(t)
         invented, fine = (fine - supported) * np.float32(scale), fine * np.float32(scale) - np.float32(lift)
         yield EnhancedFrame(np.abs(fine) if np.iscomplexobj(fine) else fine, fraction(invented, fine))
+
+
+def _reached(prior: np.ndarray) -> np.ndarray:
+    """(K, 1, 1) of (K, J, I): slices that a prior does not reach are 0, by which the network knows them."""
+    return prior.any(axis=(1, 2), keepdims=True)
 
 
 def _neighbours(t: int, count: int, periodic: bool) -> tuple[int, int]:

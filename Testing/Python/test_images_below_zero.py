@@ -62,6 +62,16 @@ def test_a_prior_is_seen_as_the_images_are():
     assert error(result, truth) < 0.9 * error(run(low, "zero-fill", factor=4), truth)
 
 
+def test_a_slice_that_the_prior_does_not_reach_is_as_it_is_without_one():
+    one = velocities().with_frames([0])
+    truth = replace(one, frames=np.repeat(one.frames, 11, axis=1))
+    prior = replace(truth, frames=np.abs(truth.frames[:, :10]))
+    low = simulate(truth, "s4").sequence
+    without, result = run(low, "stenhance-sr", factor=4), run(low, "stenhance-sr", prior=prior, factor=4)
+    assert np.abs(result.frames - without.frames)[:, 0].max() > 1
+    assert np.array_equal(result.frames[:, 10], without.frames[:, 10])
+
+
 def test_what_rings_below_zero_is_seen_as_it_is():
     magnitudes = replace(velocities(), frames=np.abs(velocities().frames))
     low = simulate(magnitudes, "s4").sequence
