@@ -64,6 +64,7 @@ def run(options: argparse.Namespace) -> None:
     fractions, maps = [], KeptMaps(options.output)
 
     def plan(enhancement) -> None:
+        files.refuse_grid(enhancement.grid, options.output)
         maps.plan(enhancement)
         inputs.refuse_overwriting([*given_files, options.output, options.removed], list(maps.paths.values()))
 

@@ -23,7 +23,7 @@ from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.files import dicom, displacements, nifti, nrrd
 from STEnhanceLib.files.displacements import Displacements
 from STEnhanceLib.files.replace import refuse_protected, replaced_when_complete, try_to_write_into
-from STEnhanceLib.sequence import ImageSequence
+from STEnhanceLib.sequence import Grid, ImageSequence
 
 KNOWN = ".seq.nrrd, .nrrd, .nii, .nii.gz"
 
@@ -108,6 +108,17 @@ def refuse_unwritable(path: Path, ending: str | None = None) -> None:
             raise STEnhanceError(f"there is no folder {path.parent}; expected one. Make it first.")
         refuse_protected(path.expanduser())
         try_to_write_into(path.expanduser().resolve().parent)  # of what a symbolic link points to
+
+
+def refuse_grid(grid: Grid, path: Path) -> None:
+    """Stop before anything is computed for what the format of this file could not hold; scenes hold everything.
+
+    Raises:
+        STEnhanceError: frames that are not evenly spaced in time, for NIfTI.
+    """
+    if path.name.lower().endswith((".nii", ".nii.gz")):
+        with _told(path):
+            nifti.refuse(grid)
 
 
 def holds_displacements(path: Path) -> bool:

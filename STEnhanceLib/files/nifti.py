@@ -24,7 +24,7 @@ import numpy as np
 from STEnhanceLib.assumed import NO_TIMES, NO_UNIT_OF_TIME, NOT_A_CYCLE, numbered_times
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.files.voxels import LARGEST_DEFLATE_RATIO, check_size, read_frames, write_frames
-from STEnhanceLib.sequence import ImageSequence
+from STEnhanceLib.sequence import Grid, ImageSequence
 
 HEADER = np.dtype(
     [
@@ -83,30 +83,47 @@ def read(path: Path) -> ImageSequence:
     )
 
 
-def write(sequence: ImageSequence, stream: BinaryIO, compressed: bool) -> None:
-    """Write a single-file NIfTI-1, little-endian; see `files.write`.
+def refuse(grid: Grid) -> None:
+    """Stop for what no NIfTI-1 file can hold.
 
     Raises:
         STEnhanceError: the frames are not evenly spaced in time, or an axis is longer than 32767.
     """
-    times = sequence.times_ms
-    steps = len(times) - 1
-    duration = (times[-1] - times[0]) / steps if steps else 0.0
-    if np.abs(times - (times[0] + duration * np.arange(len(times)))).max() > EVEN_WITHIN_MS:
+    times = grid.times_ms
+    if np.abs(times - (times[0] + _frame_duration(times) * np.arange(len(times)))).max() > EVEN_WITHIN_MS:
         raise STEnhanceError(
             f"its frames are {np.diff(times).min():g} to {np.diff(times).max():g} ms apart, and NIfTI holds only "
             "evenly spaced times; write a .seq.nrrd file."
         )
-    sizes = (*sequence.grid.shape[::-1], len(sequence))
-    if max(sizes) > np.iinfo(np.int16).max:
-        raise STEnhanceError(f"it has {max(sizes)} samples along an axis, and NIfTI-1 holds 32767; write .seq.nrrd.")
+    longest = max(_sizes(grid))
+    if longest > np.iinfo(np.int16).max:
+        raise STEnhanceError(f"it has {longest} samples along an axis, and NIfTI-1 holds 32767; write .seq.nrrd.")
+
+
+def _frame_duration(times_ms: np.ndarray) -> float:
+    return (times_ms[-1] - times_ms[0]) / max(len(times_ms) - 1, 1)
+
+
+def _sizes(grid: Grid) -> tuple[int, ...]:
+    """Samples along I, J, K and time."""
+    return (*grid.shape[::-1], len(grid))
+
+
+def write(sequence: ImageSequence, stream: BinaryIO, compressed: bool) -> None:
+    """Write a single-file NIfTI-1, little-endian; see `files.write`.
+
+    Raises:
+        STEnhanceError: as `refuse`.
+    """
+    refuse(sequence.grid)
+    times, sizes = sequence.times_ms, _sizes(sequence.grid)
     extension = _extension(sequence)
     header = np.zeros((), HEADER.newbyteorder("<"))
     header["sizeof_hdr"] = HEADER.itemsize
     header["dim"] = (4, *sizes, 1, 1, 1)
     header["datatype"] = 32 if np.iscomplexobj(sequence.frames) else 16
     header["bitpix"] = 8 * sequence.frames.itemsize
-    header["pixdim"] = (1, *sequence.grid.spacing_mm, duration, 0, 0, 0)
+    header["pixdim"] = (1, *sequence.grid.spacing_mm, _frame_duration(times), 0, 0, 0)
     header["vox_offset"] = HEADER.itemsize + 4 + len(extension)
     header["scl_slope"] = 1
     header["xyzt_units"] = 2 | 16

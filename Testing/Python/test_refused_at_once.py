@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ import pytest
 from STEnhanceLib import cli, files
 from STEnhanceLib.acquisition import simulate
 from STEnhanceLib.evaluation import benchmark
-from STEnhanceLib.methods import run
+from STEnhanceLib.methods import all_methods, find_method, run
+from STEnhanceLib.methods.declaration import Enhancement
 from STEnhanceLib.sequence import ImageSequence
 
 
@@ -104,6 +106,25 @@ def test_a_report_with_a_reference_on_another_grid(cine, tmp_path, capsys):
 
     said = capsys.readouterr().err
     assert "16×16×1" in said and "the reference 3 frames of 8×8×1" in said and len(said.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["out.nii", "out.NII.GZ"])
+def test_times_of_a_result_that_nifti_cannot_hold(tmp_path, capsys, monkeypatch, name):
+    """The method tells them before its first frame."""
+    uneven = ImageSequence(np.ones((3, 1, 8, 8), np.float32), np.eye(4), np.array([0.0, 40.0, 90.0]))
+    files.write(uneven, tmp_path / "uneven.seq.nrrd")
+
+    def first_frame():
+        pytest.fail("it was computed")
+        yield
+
+    frames_fail = replace(find_method("b-spline"), enhance=lambda given, _: Enhancement(given.grid, first_frame()))
+    monkeypatch.setitem(all_methods(), "b-spline", frames_fail)
+
+    assert cli.main(["enhance", str(tmp_path / "uneven.seq.nrrd"), str(tmp_path / name), "--method", "b-spline"]) == 1
+
+    said = capsys.readouterr().err
+    assert f"{name}: its frames are 40 to 50 ms apart" in said and len(said.strip().splitlines()) == 1
 
 
 @pytest.mark.usefixtures("nothing_is_computed")
