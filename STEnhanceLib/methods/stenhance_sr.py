@@ -107,7 +107,7 @@ def _frames(
     thinner: str | None,
     notes: list[str],
 ) -> Iterator[EnhancedFrame]:
-    lift = learned.lift_of(sequence.frames, notes)
+    lift = learned.lift_of(sequence.frames, notes) if finer or thinner else 0.0
     measured = learned.measured_frames(sequence, parameters, shape_ji, magnitude=False, lift=lift)
     scale = learned.brightness(sequence.frames, lift)
     noise = 100 * noise_over_time(sequence) / scale

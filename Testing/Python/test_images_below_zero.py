@@ -72,6 +72,12 @@ def test_a_slice_that_the_prior_does_not_reach_is_as_it_is_without_one():
     assert np.array_equal(result.frames[:, 10], without.frames[:, 10])
 
 
+def test_where_no_network_runs_none_is_said_to_have_seen_anything():
+    result = run(velocities(), "stenhance-sr", factor=1)
+    assert np.allclose(result.frames, velocities().frames, rtol=1e-6, atol=0)
+    assert not any(ADDED in note for note in result.notes)
+
+
 def test_what_rings_below_zero_is_seen_as_it_is():
     magnitudes = replace(velocities(), frames=np.abs(velocities().frames))
     low = simulate(magnitudes, "s4").sequence
