@@ -20,6 +20,9 @@ def brightness_of(frames: np.ndarray) -> np.ndarray:
 def between_leaps(path: Sequence[Place], time_ms: float, brightness: np.ndarray) -> list[Place]:
     """The two frames around a moment, and those before and after them from which they are no leap away.
 
+    At the moment of a frame these are that frame and all that are no leap away from it; if there are none, it and a
+    neighbour, which then has no share in it.
+
     Args:
         path: see `course.path_through`.
         time_ms: the moment.
@@ -27,10 +30,17 @@ def between_leaps(path: Sequence[Place], time_ms: float, brightness: np.ndarray)
     """
     first = course.before(path, time_ms)
     last = first + 1
+    if path[first].time_ms == time_ms:
+        last = first
+    elif path[last].time_ms == time_ms:
+        first = last
     while first > 0 and not _is_leap(brightness, path[first - 1], path[first]):
         first -= 1
     while last < len(path) - 1 and not _is_leap(brightness, path[last], path[last + 1]):
         last += 1
+    if first == last:
+        first = min(first, len(path) - 2)
+        last = first + 1
     return list(path[first : last + 1])
 
 

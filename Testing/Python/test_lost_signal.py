@@ -36,6 +36,18 @@ def test_a_path_ends_where_the_brightness_of_whole_frames_leaps():
     assert leaps.between_leaps(path, 20.0, 0 * even) == path
 
 
+def test_a_frame_that_is_made_anew_takes_nothing_from_beyond_a_leap():
+    path = course.path_through(range(2, 7), 40.0 * np.arange(8), None)
+    leap = np.where(np.arange(8) == LOST, 10.0, 100.0)
+    assert leaps.between_leaps(path, 120.0, leap) == path[:2]
+    assert leaps.between_leaps(path, 160.0, leap) == path[2:4], "its neighbour has no share in it"
+    assert leaps.between_leaps(path, 200.0, leap) == path[3:]
+    assert leaps.between_leaps(path, 240.0, np.where(np.arange(8) == 6, 10.0, 100.0)) == path[3:]
+    lost = with_lost_signal(cycle(8))
+    result = run(lost, "motion", keep_measured=False).frames[::2]
+    assert np.allclose(result.mean((1, 2, 3)), lost.frames.mean((1, 2, 3)), rtol=0.03)
+
+
 @pytest.mark.parametrize("settings", [{}, {"check": True}])
 def test_moments_between_other_frames_gain_by_motion_as_they_did(settings):
     truth, lost = cycle(24), with_lost_signal(cycle(12))
