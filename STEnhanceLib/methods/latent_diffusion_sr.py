@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+
 from STEnhanceLib.assurance.unsupported import fraction
 from STEnhanceLib.methods import drawn_moments, learned
 from STEnhanceLib.methods.declaration import EnhancedFrame, Enhancement, Method, Task, parameter
@@ -41,9 +43,10 @@ def enhance(sequence: ImageSequence, parameters: LatentDiffusionSrParameters) ->
 def _frames(
     sequence: ImageSequence, fine: Grid, parameters: LatentDiffusionSrParameters, model: str, notes: list[str]
 ) -> Iterator[EnhancedFrame]:
+    lift = learned.lift_of(sequence.frames, notes)
     results = drawn_moments.drawn(
-        learned.measured_frames(sequence, parameters, fine.shape[1:], magnitude=True),
-        learned.brightness(sequence.frames),
+        learned.measured_frames(sequence, parameters, fine.shape[1:], magnitude=True, lift=lift),
+        learned.brightness(sequence.frames, lift),
         fine,
         [_wanted(sequence.grid, n, parameters.neighbours) for n in range(len(sequence))],
         parameters,
@@ -51,9 +54,10 @@ def _frames(
         notes,
         consistent=parameters.data_consistency,
     )
-    for voxels, spread, zero_filled in results:
+    for drawn, spread, zero_filled in results:
         maps = {SPREAD.key: spread} if parameters.maps else {}
-        yield EnhancedFrame(voxels, fraction(voxels - zero_filled, voxels), maps)
+        voxels = drawn - np.float32(lift)
+        yield EnhancedFrame(voxels, fraction(drawn - zero_filled, voxels), maps)
 
 
 def _wanted(grid: Grid, n: int, neighbours: bool) -> Wanted:

@@ -54,6 +54,24 @@ def test_both_directions_of_flow_keep_what_was_measured_and_come_back_in_their_u
     assert averaged.frames.min() < -50 and averaged.frames.max() > 50
 
 
+def test_diffusion_draws_velocities_as_it_draws_magnitudes():
+    low = simulate(velocities(), "s4").sequence
+    above_zero = replace(low, frames=low.frames + np.float32(learned.far_below_zero(low.frames)))
+    settings = {"factor": 4, "samples": 1, "steps": 2}
+    result, same = (run(images, "latent-diffusion-sr", **settings) for images in (low, above_zero))
+    assert np.allclose(result.frames - low.frames.min(), same.frames - above_zero.frames.min(), atol=0.01)
+    assert sum(ADDED in note for note in result.notes) == 1
+
+
+def test_ddos_unet_starts_from_velocities_and_their_prior_alike():
+    truth = velocities()
+    low = simulate(truth, "s4").sequence
+    prior = replace(truth, frames=np.abs(truth.frames)).with_frames([0])
+    result = run(low, "ddos-unet", prior=prior, factor=4)
+    assert error(result, truth) < 1.6 * error(run(low, "zero-fill", factor=4), truth), "2.6 times as they are"
+    assert sum(ADDED in note for note in result.notes) == 1
+
+
 def test_a_prior_is_seen_as_the_images_are():
     truth = velocities()
     low = simulate(truth, "s4").sequence
