@@ -30,7 +30,7 @@ class FinerGrid:
         None, "In-plane voxel size to reach, instead of a factor.", minimum=0.05, unit="mm"
     )
     matrix: str = parameter(
-        "", "In-plane voxels to reach, columns × rows such as 256x192, instead of a factor or voxel size."
+        "", "In-plane matrix to reach, such as 256x192, instead of a factor or voxel size.", unit="columns × rows"
     )
     sampling: str = parameter(
         KSPACE_CROP,
