@@ -53,9 +53,10 @@ def _frames(  # noqa: PLR0917
     as_measured, measured = fine.shape == sequence.grid.shape, sequence.magnitude()
     finer = FinerGrid(factor=parameters.enlarge)
     wanted = [_wanted(sequence.grid, moment) for moment in moments if moment.fraction > 0 or not as_measured]
+    lift = np.float32(learned.lift_of(sequence.frames, notes) if wanted else 0.0)
     results = drawn_moments.drawn(
-        learned.measured_frames(sequence, finer, fine.shape[1:], magnitude=True),
-        learned.brightness(sequence.frames),
+        learned.measured_frames(sequence, finer, fine.shape[1:], magnitude=True, lift=lift),
+        learned.brightness(sequence.frames, lift),
         fine,
         wanted,
         parameters,
@@ -67,10 +68,11 @@ def _frames(  # noqa: PLR0917
         if moment.fraction == 0 and as_measured:
             voxels, spread, unsupported = measured[moment.before], np.zeros(fine.shape, np.float32), 0.0
         else:
-            voxels, spread, zero_filled = next(results)
+            drawn, spread, zero_filled = next(results)
+            voxels = drawn - lift
             if as_measured:  # finer pixels undershoot at edges, as what was measured of them does
                 voxels = voxels.clip(min=min(measured[n].min() for n in (moment.before, moment.after)))
-            unsupported = fraction(voxels - zero_filled, voxels) if moment.fraction == 0 else 1.0
+            unsupported = fraction(drawn - zero_filled, voxels) if moment.fraction == 0 else 1.0
         yield EnhancedFrame(voxels, unsupported, {SPREAD.key: spread} if parameters.maps else {})
     next(results, None)  # lets it say how far samples are spread
 

@@ -54,11 +54,11 @@ def test_both_directions_of_flow_keep_what_was_measured_and_come_back_in_their_u
     assert averaged.frames.min() < -50 and averaged.frames.max() > 50
 
 
-def test_diffusion_draws_velocities_as_it_draws_magnitudes():
+@pytest.mark.parametrize("key, finer", [("latent-diffusion-sr", {"factor": 4}), ("latent-diffusion", {"enlarge": 2})])
+def test_diffusion_draws_velocities_as_it_draws_magnitudes(key, finer):
     low = simulate(velocities(), "s4").sequence
     above_zero = replace(low, frames=low.frames + np.float32(learned.far_below_zero(low.frames)))
-    settings = {"factor": 4, "samples": 1, "steps": 2}
-    result, same = (run(images, "latent-diffusion-sr", **settings) for images in (low, above_zero))
+    result, same = (run(images, key, **finer, samples=1, steps=2) for images in (low, above_zero))
     assert np.allclose(result.frames - low.frames.min(), same.frames - above_zero.frames.min(), atol=0.01)
     assert sum(ADDED in note for note in result.notes) == 1
 
