@@ -64,7 +64,8 @@ def run(options: argparse.Namespace) -> None:
     fractions, maps = [], KeptMaps(options.output)
 
     def plan(enhancement) -> None:
-        files.refuse_grid(enhancement.grid, options.output)
+        for path in filter(None, (options.output, options.removed)):
+            files.refuse_grid(enhancement.grid, path)
         maps.plan(enhancement)
         inputs.refuse_overwriting([*given_files, options.output, options.removed], list(maps.paths.values()))
 

@@ -108,8 +108,8 @@ def test_a_report_with_a_reference_on_another_grid(cine, tmp_path, capsys):
     assert "16×16×1" in said and "the reference 3 frames of 8×8×1" in said and len(said.strip().splitlines()) == 1
 
 
-@pytest.mark.parametrize("name", ["out.nii", "out.NII.GZ"])
-def test_times_of_a_result_that_nifti_cannot_hold(tmp_path, capsys, monkeypatch, name):
+@pytest.mark.parametrize("name, beside", [("out.nii", None), ("out.NII.GZ", None), ("out.seq.nrrd", "removed.nii")])
+def test_times_of_a_result_that_nifti_cannot_hold(tmp_path, capsys, monkeypatch, name, beside):
     """The method tells them before its first frame."""
     uneven = ImageSequence(np.ones((3, 1, 8, 8), np.float32), np.eye(4), np.array([0.0, 40.0, 90.0]))
     files.write(uneven, tmp_path / "uneven.seq.nrrd")
@@ -121,10 +121,12 @@ def test_times_of_a_result_that_nifti_cannot_hold(tmp_path, capsys, monkeypatch,
     frames_fail = replace(find_method("b-spline"), enhance=lambda given, _: Enhancement(given.grid, first_frame()))
     monkeypatch.setitem(all_methods(), "b-spline", frames_fail)
 
-    assert cli.main(["enhance", str(tmp_path / "uneven.seq.nrrd"), str(tmp_path / name), "--method", "b-spline"]) == 1
+    removed = ["--removed", str(tmp_path / beside)] if beside else []
+    paths = [str(tmp_path / "uneven.seq.nrrd"), str(tmp_path / name)]
+    assert cli.main(["enhance", *paths, "--method", "b-spline", *removed]) == 1
 
     said = capsys.readouterr().err
-    assert f"{name}: its frames are 40 to 50 ms apart" in said and len(said.strip().splitlines()) == 1
+    assert f"{beside or name}: its frames are 40 to 50 ms apart" in said and len(said.strip().splitlines()) == 1
 
 
 @pytest.mark.usefixtures("nothing_is_computed")
