@@ -9,8 +9,6 @@ import pytest
 
 from STEnhanceLib.phantoms.thorax import Thorax
 
-REPOSITORY = Path(__file__).parents[2]
-
 
 @pytest.fixture(scope="module")
 def phantom():
@@ -18,8 +16,8 @@ def phantom():
 
 
 @pytest.fixture
-def panel(host):
-    return host.load_module(REPOSITORY / "STEnhance/TemporalInterpolation/TemporalInterpolation.py").panel
+def panel(temporal_panel):
+    return temporal_panel
 
 
 def test_corrections_and_choices_come_back_with_a_scene_that_is_opened_in_an_open_module(

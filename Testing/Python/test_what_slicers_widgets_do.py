@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 import pytest
 
 from STEnhanceLib.phantoms.thorax import Thorax
-
-REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -18,8 +15,8 @@ def phantom():
 
 
 @pytest.fixture
-def panel(host):
-    return host.load_module(REPOSITORY / "STEnhance/TemporalInterpolation/TemporalInterpolation.py").panel
+def panel(temporal_panel):
+    return temporal_panel
 
 
 def test_the_time_axis_is_that_of_the_input_when_its_section_is_opened_again(host, panel, phantom):

@@ -1,8 +1,12 @@
-"""The fixture `host`."""
+"""The fixture `host`, and the panel of Temporal Interpolation in it."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+
+TEMPORAL_INTERPOLATION = Path(__file__).parents[3] / "STEnhance/TemporalInterpolation/TemporalInterpolation.py"
 
 
 @pytest.fixture
@@ -16,3 +20,9 @@ def host():
     yield session
     errors = session.close()
     assert not errors, "\n".join(errors)
+
+
+@pytest.fixture
+def temporal_panel(host):
+    """Without an input."""
+    return host.load_module(TEMPORAL_INTERPOLATION).panel
