@@ -182,9 +182,10 @@ def _between_two_frames(good: ImageSequence, spoilt: Simulation) -> Trial:
 def _joint(good: ImageSequence, spoilt: Simulation) -> Trial:
     """In time first, then each frame in space; every frame was spoilt, so every frame counts."""
     trial = _full_cycle(good, spoilt)
-    factor = factor_between(spoilt.sequence.grid.shape[1:], good.grid.shape[1:])
-    follow_up = (("zero-fill", {"factor": factor}),)
-    return replace(trial, scored=np.arange(len(trial.reference)), follow_up=follow_up, alone={"enlarge": factor})
+    settings = _back_to(good, spoilt)
+    alone = {"enlarge": settings["factor"]} if "factor" in settings else {}
+    follow_up = (("zero-fill", settings),)
+    return replace(trial, scored=np.arange(len(trial.reference)), follow_up=follow_up, alone=alone)
 
 
 _SR, _AR, _TI = Task.SUPER_RESOLUTION, Task.ARTEFACT_REDUCTION, Task.TEMPORAL_INTERPOLATION

@@ -11,6 +11,7 @@ import pytest
 from STEnhanceLib import files
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.evaluation import benchmark
+from STEnhanceLib.evaluation.contestants import Contestant
 from STEnhanceLib.evaluation.measured_run import measured_run
 from STEnhanceLib.evaluation.metrics import heart_box
 from STEnhanceLib.evaluation.protocols import PROTOCOLS, factor_between, find_protocol, middle_slices
@@ -145,6 +146,17 @@ def test_a_matrix_that_no_factor_leads_back_to_is_asked_for_itself(square_disc, 
     result = enhance_all(method, trial.degraded, parse_parameters(method, trial.settings))
     assert result.grid.shape == trial.reference.grid.shape
     assert np.allclose(result.ijk_to_ras, trial.reference.ijk_to_ras)
+
+
+def test_both_spatial_and_temporal_work_comes_back_to_such_a_matrix(square_disc):
+    odd = replace(square_disc, frames=np.ones((9, 1, 177, 151), np.float32), times_ms=40.0 * np.arange(9))
+    trial = find_protocol("st48").trial(odd)
+    given = trial.degraded
+    for method, settings in Contestant("linear", find_method("linear"), {}).steps("st48", trial):
+        given = enhance_all(method, given, parse_parameters(method, settings))
+    assert given.grid.shape == trial.reference.grid.shape and len(given) == len(trial.reference)
+    generative = Contestant("latent-diffusion", find_method("latent-diffusion"), {})
+    assert generative.row_label(trial) == "latent-diffusion + zero-fill", "what it enlarges by is a factor"
 
 
 def test_every_result_lies_on_the_grid_of_its_reference(folder):
