@@ -57,9 +57,9 @@ def _frames(
     from STEnhanceLib.networks.ddos_unet import MULTIPLE, interpolated
 
     shape_ji = sharp.shape[1:]
-    lift = learned.lift_of(sequence.frames, notes)
-    measured = learned.measured_frames(sequence, parameters, shape_ji, magnitude=True, lift=lift)
-    scale = learned.brightness(sequence.frames, lift)
+    sequence, lift = learned.lifted(sequence, notes)
+    measured = learned.measured_frames(sequence, parameters, shape_ji, magnitude=True)
+    scale = learned.brightness(sequence.frames)
     placement = Placement(notes)
 
     def sharpened(network, device, largest) -> tuple[np.ndarray, np.ndarray]:
@@ -71,11 +71,11 @@ def _frames(
             fine = replace_centre(fine, volume)
         return fine.cpu().numpy(), (fine - resample(volume, shape_ji)).cpu().numpy()
 
-    earlier = sharp + np.float32(lift)
+    earlier = sharp + lift
     for t in range(len(sequence)):
         low = measured(t)
         fine, invented = placement.run(model, sharpened)
-        voxels = fine - np.float32(lift)
+        voxels = fine - lift
         yield EnhancedFrame(voxels, fraction(invented, voxels))
         if parameters.propagate:
             earlier = fine

@@ -50,9 +50,9 @@ def _frames(
 
     from STEnhanceLib.acquisition.centre_crop_torch import replace_centre, resample
 
-    lift = learned.lift_of(sequence.frames, notes)
-    measured = learned.measured_frames(sequence, parameters, shape_ji, magnitude=True, lift=lift)
-    scale = learned.brightness(sequence.frames, lift)
+    sequence, lift = learned.lifted(sequence, notes)
+    measured = learned.measured_frames(sequence, parameters, shape_ji, magnitude=True)
+    scale = learned.brightness(sequence.frames)
     placement = Placement(notes)
 
     def sharpened(network, device, largest) -> tuple[np.ndarray, np.ndarray]:
@@ -64,7 +64,7 @@ def _frames(
             fine = resample(fine, shape_ji) * scale
             if parameters.data_consistency:
                 fine = replace_centre(fine, slices)
-            results.append(fine[:, 0].cpu() - lift)
+            results.append(fine[:, 0].cpu() - float(lift))
             deviations.append((fine - resample(slices, shape_ji))[:, 0].cpu())
         return torch.cat(results).numpy(), torch.cat(deviations).numpy()
 

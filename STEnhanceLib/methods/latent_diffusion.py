@@ -53,10 +53,10 @@ def _frames(  # noqa: PLR0917
     as_measured, measured = fine.shape == sequence.grid.shape, sequence.magnitude()
     finer = FinerGrid(factor=parameters.enlarge)
     wanted = [_wanted(sequence.grid, moment) for moment in moments if moment.fraction > 0 or not as_measured]
-    lift = np.float32(learned.lift_of(sequence.frames, notes) if wanted else 0.0)
+    seen, lift = learned.lifted(sequence, notes) if wanted else (sequence, np.float32(0))
     results = drawn_moments.drawn(
-        learned.measured_frames(sequence, finer, fine.shape[1:], magnitude=True, lift=lift),
-        learned.brightness(sequence.frames, lift),
+        learned.measured_frames(seen, finer, fine.shape[1:], magnitude=True),
+        learned.brightness(seen.frames),
         fine,
         wanted,
         parameters,

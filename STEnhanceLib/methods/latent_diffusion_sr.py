@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
-
 from STEnhanceLib.assurance.unsupported import fraction
 from STEnhanceLib.methods import drawn_moments, learned
 from STEnhanceLib.methods.declaration import EnhancedFrame, Enhancement, Method, Task, parameter
@@ -43,10 +41,10 @@ def enhance(sequence: ImageSequence, parameters: LatentDiffusionSrParameters) ->
 def _frames(
     sequence: ImageSequence, fine: Grid, parameters: LatentDiffusionSrParameters, model: str, notes: list[str]
 ) -> Iterator[EnhancedFrame]:
-    lift = learned.lift_of(sequence.frames, notes)
+    sequence, lift = learned.lifted(sequence, notes)
     results = drawn_moments.drawn(
-        learned.measured_frames(sequence, parameters, fine.shape[1:], magnitude=True, lift=lift),
-        learned.brightness(sequence.frames, lift),
+        learned.measured_frames(sequence, parameters, fine.shape[1:], magnitude=True),
+        learned.brightness(sequence.frames),
         fine,
         [_wanted(sequence.grid, n, parameters.neighbours) for n in range(len(sequence))],
         parameters,
@@ -56,7 +54,7 @@ def _frames(
     )
     for drawn, spread, zero_filled in results:
         maps = {SPREAD.key: spread} if parameters.maps else {}
-        voxels = drawn - np.float32(lift)
+        voxels = drawn - lift
         yield EnhancedFrame(voxels, fraction(drawn - zero_filled, voxels), maps)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -75,34 +76,32 @@ def beyond(most: int, source: Grid, grid: Grid, consequence: str) -> list[str]:
     return [f"Pixels were made {factor:.3g} times finer, more than {most} times; {consequence}."]
 
 
-def brightness(frames: np.ndarray, lift: float = 0.0) -> float:
-    """The 99.9th percentile of the magnitude; the maximum where that is 0, and 1 where all is dark.
-
-    Args:
-        frames: of any shape.
-        lift: what is added to them before, see `lift_of`.
-    """
-    found = float(np.percentile(np.abs(_enough(frames) + np.float32(lift)), BRIGHT))
+def brightness(frames: np.ndarray) -> float:
+    """The 99.9th percentile of the magnitude; the maximum where that is 0, and 1 where all is dark."""
+    found = float(np.percentile(np.abs(_enough(frames)), BRIGHT))
     return found or float(np.abs(frames).max()) or 1.0
 
 
-def lift_of(frames: np.ndarray, notes: list[str]) -> float:
-    """What to add to images with values far below zero so that the least are dark, as networks know images; else 0.
+def lifted(sequence: ImageSequence, notes: list[str]) -> tuple[ImageSequence, np.float32]:
+    """Images with values far below zero, lifted so that the least are dark, as networks know images; others as given.
 
-    Velocity, phase and real parts have such values, which a network that learnt from magnitudes has never seen. The
-    caller takes the constant off its result again.
+    Velocity, phase and real parts have such values, which a network that learnt from magnitudes has never seen.
 
     Args:
-        frames: of any shape.
-        notes: get one where there is something to add.
+        sequence: the input.
+        notes: get one where something is added.
+
+    Returns:
+        What networks are to see, and what was added, which the caller takes off its result again.
     """
-    lift = far_below_zero(frames)
-    if lift:
-        notes.append(
-            "The images go far below zero, as velocity and phase do, and networks learnt from magnitudes: they saw "
-            f"them with {lift:.4g} added."
-        )
-    return lift
+    lift = np.float32(far_below_zero(sequence.frames))
+    if not lift:
+        return sequence, lift
+    notes.append(
+        "The images go far below zero, as velocity and phase do, and networks learnt from magnitudes: they saw "
+        f"them with {lift:.4g} added."
+    )
+    return replace(sequence, frames=sequence.frames + lift), lift
 
 
 def far_below_zero(frames: np.ndarray) -> float:
@@ -117,7 +116,7 @@ def _enough(frames: np.ndarray) -> np.ndarray:
 
 
 def measured_frames(
-    sequence: ImageSequence, parameters: FinerGrid, shape_ji: tuple[int, int], *, magnitude: bool, lift: float = 0.0
+    sequence: ImageSequence, parameters: FinerGrid, shape_ji: tuple[int, int], *, magnitude: bool
 ) -> Callable[[int], np.ndarray]:
     """The frames of the input where the samples of a k-space crop would lie: (K, J, I) by index, the last three kept.
 
@@ -126,7 +125,6 @@ def measured_frames(
         parameters: tell how it was sampled.
         shape_ji: the in-plane matrix of the result.
         magnitude: of complex images.
-        lift: added to every voxel, see `lift_of`.
     """
     first_sample = parameters.first_sample(sequence.grid.shape[1:], shape_ji)
 
@@ -135,8 +133,6 @@ def measured_frames(
         voxels = sequence.frames[t]
         if magnitude and np.iscomplexobj(voxels):  # real ones keep their sign, as ringing below zero is part of them
             voxels = np.abs(voxels)
-        if lift:
-            voxels = voxels + np.float32(lift)
         return np.array(shifted(voxels, first_sample), order="C")  # a copy, since tensors must be writable
 
     return frame

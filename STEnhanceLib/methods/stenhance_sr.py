@@ -107,11 +107,10 @@ def _frames(
     thinner: str | None,
     notes: list[str],
 ) -> Iterator[EnhancedFrame]:
-    lift = learned.lift_of(sequence.frames, notes) if finer or thinner else 0.0
-    measured = learned.measured_frames(sequence, parameters, shape_ji, magnitude=False, lift=lift)
-    scale = learned.brightness(sequence.frames, lift)
-    noise = 100 * noise_over_time(sequence) / scale
-    if finer and parameters.data_consistency and noise >= NOISY:
+    seen, lift = learned.lifted(sequence, notes) if finer or thinner else (sequence, np.float32(0))
+    measured = learned.measured_frames(seen, parameters, shape_ji, magnitude=False)
+    scale = learned.brightness(seen.frames)
+    if finer and parameters.data_consistency and (noise := 100 * noise_over_time(sequence) / scale) >= NOISY:
         notes.append(KEPT_NOISE.format(noise))
     shared = {"placement": Placement(notes), "consistent": parameters.data_consistency}
 
@@ -124,13 +123,13 @@ def _frames(
 
     estimate = as_measured
     if finer:
-        prior = None if sharp is None else (sharp + np.float32(lift) * _reached(sharp)) / np.float32(scale)
+        prior = None if sharp is None else (sharp + lift * _reached(sharp)) / np.float32(scale)
         estimate = in_plane.finer(estimate, around, shape_ji, prior, model=finer, **shared)
     if thinner:
         estimate = through_plane.thinner(estimate, around, parameters.slice_factor, model=thinner, **shared)
     for t in range(len(sequence)):
         fine, supported = estimate(t)
-        invented, fine = (fine - supported) * np.float32(scale), fine * np.float32(scale) - np.float32(lift)
+        invented, fine = (fine - supported) * np.float32(scale), fine * np.float32(scale) - lift
         yield EnhancedFrame(np.abs(fine) if np.iscomplexobj(fine) else fine, fraction(invented, fine))
 
 

@@ -12,7 +12,6 @@ from STEnhanceLib import device, models, progress
 from STEnhanceLib.acquisition.kspace import KSpace
 from STEnhanceLib.methods import iterative, learned, temporal_tv
 from STEnhanceLib.methods.declaration import EnhancedFrame, Enhancement, Method, Need, Task, parameter
-from STEnhanceLib.methods.temporal_tv import TemporalTVParameters
 from STEnhanceLib.sequence import ImageSequence
 
 if TYPE_CHECKING:
@@ -97,7 +96,8 @@ def enhance(sequence: ImageSequence, parameters: XtYtParameters, kspace: KSpace 
             images = network(operator, samples / scale, parameters.data_consistency, told, closed) * scale
         if share:
             with progress.part(1, 2):
-                still = temporal_tv.reconstruct(operator, samples, TemporalTVParameters(), sequence.periodic)
+                usual = temporal_tv.TemporalTVParameters()
+                still = temporal_tv.reconstruct(operator, samples, usual, sequence.periodic)
             images = images.lerp(still, share)
         return iterative.held_to_samples(kspace, operator, samples, images) if parameters.data_consistency else images
 

@@ -63,21 +63,15 @@ def test_diffusion_draws_velocities_as_it_draws_magnitudes(key, finer):
     assert sum(ADDED in note for note in result.notes) == 1
 
 
-def test_ddos_unet_starts_from_velocities_and_their_prior_alike():
+@pytest.mark.parametrize(("key", "times"), [("stenhance-sr", 0.9), ("ddos-unet", 1.6)])
+def test_a_prior_is_seen_as_the_images_are(key, times):
+    """DDoS-UNet, which starts from it, is 2.6 times as far off as zero-filling where nothing is lifted."""
     truth = velocities()
     low = simulate(truth, "s4").sequence
     prior = replace(truth, frames=np.abs(truth.frames)).with_frames([0])
-    result = run(low, "ddos-unet", prior=prior, factor=4)
-    assert error(result, truth) < 1.6 * error(run(low, "zero-fill", factor=4), truth), "2.6 times as they are"
+    result = run(low, key, prior=prior, factor=4)
+    assert error(result, truth) < times * error(run(low, "zero-fill", factor=4), truth)
     assert sum(ADDED in note for note in result.notes) == 1
-
-
-def test_a_prior_is_seen_as_the_images_are():
-    truth = velocities()
-    low = simulate(truth, "s4").sequence
-    positive = replace(truth, frames=np.abs(truth.frames)).with_frames([0])
-    result = run(low, "stenhance-sr", prior=positive, factor=4)
-    assert error(result, truth) < 0.9 * error(run(low, "zero-fill", factor=4), truth)
 
 
 def test_a_slice_that_the_prior_does_not_reach_is_as_it_is_without_one():
@@ -101,6 +95,7 @@ def test_what_rings_below_zero_is_seen_as_it_is():
     low = simulate(magnitudes, "s4").sequence
     assert low.frames.min() < -5
     notes = []
-    assert learned.lift_of(low.frames, notes) == 0 and not notes
-    assert learned.lift_of((1j * low.frames).astype(np.complex64), notes) == 0 and not notes
-    assert learned.lift_of(np.zeros((1, 1, 4, 4), np.float32), notes) == 0 and not notes
+    for frames in (low.frames, (1j * low.frames).astype(np.complex64), np.zeros_like(low.frames)):
+        given = replace(low, frames=frames)
+        seen, lift = learned.lifted(given, notes)
+        assert seen is given and lift == 0 and not notes
