@@ -80,6 +80,29 @@ def sequences_of(browser) -> list:
     return [nodes.GetItemAsObject(index) for index in range(nodes.GetNumberOfItems())]
 
 
+def add_in_passing(scene, *nodes) -> None:
+    """Add nodes that views show for a while: in no list of nodes, not in the module Data, and not saved."""
+    for node in nodes:
+        node.SetHideFromEditors(True)  # before it is added: lists of nodes do not look again
+        node.SetSaveWithScene(False)
+        scene.AddNode(node)
+
+
+def take_out(sequence, browser, volume=None) -> None:
+    """Take a sequence out of its browser and the scene, with all that shows it.
+
+    Args:
+        sequence: the node.
+        browser: that shows it; may be gone.
+        volume: that was made to show it. Where the user removed that one, the browser has made another.
+    """
+    leftovers = with_helpers(volume)
+    if browser.GetScene() is not None:
+        leftovers += with_helpers(browser.GetProxyNode(sequence))
+        leave_browser(sequence, browser)
+    remove([*leftovers, sequence.GetStorageNode(), sequence])
+
+
 def leave_browser(sequence, browser) -> None:
     """Take a sequence out of a browser, which goes on playing or recording if it was."""
     if sequence in sequences_of(browser):

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from STEnhanceLib.beside import leave_browser, place_beside, remove, with_helpers
+from STEnhanceLib.beside import place_beside, take_out
 from STEnhanceLib.methods import SideMap
 from STEnhanceLib.node_times import FRAME_TIME_MS
 from STEnhanceLib.scene import describe, free_name, insert_frame
@@ -79,11 +79,7 @@ class PublishedMap:
         """Take the map out of its browser and the scene."""
         if self.sequence is None:
             return
-        leftovers = with_helpers(self.proxy)
-        if self._browser.GetScene() is not None:
-            leftovers += with_helpers(self._browser.GetProxyNode(self.sequence))  # see `Publication.cancel`
-            leave_browser(self.sequence, self._browser)
-        remove([*leftovers, self.sequence.GetStorageNode(), self.sequence])
+        take_out(self.sequence, self._browser, self.proxy)
         self.sequence = self.proxy = None
 
     def _show(self) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterator
 import numpy as np
 import slicer
 
-from STEnhanceLib.beside import leave_browser, remove, seen_from, volume_of, with_helpers
+from STEnhanceLib.beside import seen_from, take_out, volume_of
 from STEnhanceLib.comparison import LIMIT_PERCENTILE, open_difference, show_signed
 from STEnhanceLib.evaluation.alignment import frames_at, held_frames, interpolated
 from STEnhanceLib.publication import PARTIAL, Publication
@@ -41,9 +41,7 @@ class Companions:
         for sequence in slicer.util.getNodesByClass("vtkMRMLSequenceNode"):
             _, browser = find_sequence(sequence)
             if sequence.GetAttribute(COMPANION) and browser is not None and sequence not in own:
-                volume = browser.GetProxyNode(sequence)
-                leave_browser(sequence, browser)
-                remove([*with_helpers(volume), sequence.GetStorageNode(), sequence])
+                take_out(sequence, browser)
 
     def remove_difference(self) -> None:
         """Take the differences out of the scene."""

@@ -11,6 +11,7 @@ import numpy as np
 import slicer
 
 from STEnhanceLib import scene
+from STEnhanceLib.beside import add_in_passing
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.jobs import Failed, FrameReady, Job, Planned, Worker, Working
 from STEnhanceLib.methods import Method, Task, parse_parameters
@@ -122,11 +123,9 @@ class Preview:
 
     def _show(self, voxels: np.ndarray) -> None:
         name = f"{self._input_volume.GetName() if self._input_volume else 'Input'} preview"
-        volume = slicer.vtkMRMLScalarVolumeNode()
-        volume.SetName(name)
-        volume.SetHideFromEditors(True)  # before it is added: lists of nodes do not look again
-        volume.SetSaveWithScene(False)
-        self.volume = slicer.mrmlScene.AddNode(volume)
+        self.volume = slicer.vtkMRMLScalarVolumeNode()
+        self.volume.SetName(name)
+        add_in_passing(slicer.mrmlScene, self.volume)
         self.volume.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(self._grid.ijk_to_ras))
         slicer.util.updateVolumeFromArray(self.volume, np.array(voxels))
         if self._input_volume is None:

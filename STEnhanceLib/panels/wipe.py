@@ -9,6 +9,8 @@ from vtk.util import numpy_support
 from vtkmodules.vtkCommonCore import VTK_FLOAT
 from vtkmodules.vtkCommonDataModel import vtkImageData
 
+from STEnhanceLib.beside import add_in_passing
+
 # Far below every intensity: what a view interpolates between a voxel and a hidden neighbour is hidden as well.
 _HIDDEN, _LOWEST_SHOWN = -1e30, -1e20
 
@@ -32,10 +34,7 @@ class Wipe(VTKObservationMixin):
         self._position = 0.5
         self.volume, display = slicer.vtkMRMLScalarVolumeNode(), slicer.vtkMRMLScalarVolumeDisplayNode()
         self.volume.SetName("STEnhance wipe")
-        for node in (self.volume, display):
-            node.SetHideFromEditors(True)  # before it is added: lists of nodes do not look again
-            node.SetSaveWithScene(False)
-            source.GetScene().AddNode(node)
+        add_in_passing(source.GetScene(), self.volume, display)
         self.volume.SetAndObserveDisplayNodeID(display.GetID())
         self._follow_display()
         self._update()
