@@ -31,6 +31,25 @@ def replace_centre(images: torch.Tensor, measured: torch.Tensor) -> torch.Tensor
     return images + resample(measured - resample(images, measured.shape[-2:]), images.shape[-2:])
 
 
+def with_signs(images: torch.Tensor, shown: torch.Tensor, measured_ji: tuple[int, int]) -> torch.Tensor:
+    """What was measured of magnitude images, given an estimate of the truth, which knows where ringing is below zero.
+
+    A scan with the matrix `measured_ji` rings, and the magnitude folds up what rings below zero. Where the estimate,
+    scanned alike, is negative, so the magnitudes are taken to be.
+
+    Args:
+        images: (B, 1, J, I) the estimate.
+        shown: (B, 1, J', I') as a scanner gives them; those with values below zero are signed already and stay so.
+        measured_ji: the matrix of the scan, at most J', I' and J, I.
+
+    Returns:
+        (B, 1, j, i) the samples of the scan.
+    """
+    expected = resample(resample(images, measured_ji), shown.shape[-2:])
+    folded = shown.flatten(1).amin(dim=1).view(-1, 1, 1, 1) >= 0
+    return resample(torch.where(folded & (expected < 0), -shown, shown), measured_ji)
+
+
 def _along_j(images: torch.Tensor, size: int) -> torch.Tensor:
     return images if images.shape[-2] == size else _matrix(images.shape[-2], size, images.device) @ images
 

@@ -1,6 +1,6 @@
 """Makes degraded copies of good sequences: what a scanner would have measured, and what a user would then hold.
 
-The acquisitions in images (s, k, z, n, t) need numpy and scipy only; those in k-space (r, c, h) need torch.
+The acquisitions in images (s, k, m, i, w, z, n, t) need numpy and scipy only; those in k-space (r, c, h) need torch.
 """
 
 from __future__ import annotations
@@ -8,12 +8,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from STEnhanceLib.acquisition import centre_crop, thick_slices
+from STEnhanceLib.acquisition import centre_crop, thick_slices, windows
 from STEnhanceLib.acquisition.kspace import KSpace
 from STEnhanceLib.acquisition.noise import complex_noise, noise_std
 from STEnhanceLib.errors import STEnhanceError
@@ -27,6 +28,21 @@ READOUT_OVERSAMPLING = 2
 _SUPER_RESOLUTION, _ARTEFACTS, _TEMPORAL, _JOINT = (
     "super-resolution", "artefact reduction", "temporal interpolation", "joint",
 )  # fmt: skip
+
+
+class _Scanner(NamedTuple):
+    """What a scanner does beside measuring a smaller matrix.
+
+    Attributes:
+        measured, shown: matrices, as shares per axis of the matrix of the original.
+        window: of the measured matrix.
+        noise_percent: complex, of the images on the measured matrix.
+    """
+
+    measured: float
+    shown: float
+    window: Callable[[tuple[int, int]], np.ndarray] | None = None
+    noise_percent: float = 0.0
 
 
 class Acquisition(NamedTuple):
@@ -47,6 +63,12 @@ ACQUISITIONS: dict[str, Acquisition] = {
     "k10": Acquisition(_SUPER_RESOLUTION, "in-plane k-space centre crop to 10 % of the samples"),
     "k6": Acquisition(_SUPER_RESOLUTION, "in-plane k-space centre crop to 6.25 % of the samples"),
     "k4": Acquisition(_SUPER_RESOLUTION, "in-plane k-space centre crop to 4 % of the samples"),
+    "m4": Acquisition(_SUPER_RESOLUTION, "magnitude of s4"),
+    "i4": Acquisition(_SUPER_RESOLUTION, "s4, interpolated to half of the matrix as by a scanner, magnitude"),
+    "i2": Acquisition(_SUPER_RESOLUTION, "s2 on its own grid, magnitude: nothing to undo"),
+    "i1": Acquisition(_SUPER_RESOLUTION, "s2, interpolated to the whole matrix as by a scanner, magnitude"),
+    "w4": Acquisition(_SUPER_RESOLUTION, "i4 with a Fermi filter and 1 % noise"),
+    "w4h": Acquisition(_SUPER_RESOLUTION, "i4 with a Hann filter and 1 % noise"),
     "z4": Acquisition(_SUPER_RESOLUTION, "slices 4 times as thick and as far apart"),
     "r13": Acquisition(_ARTEFACTS, "golden-angle radial, 13 spokes per frame, 8 coils, 1 % noise"),
     "r26": Acquisition(_ARTEFACTS, "golden-angle radial, 26 spokes per frame, 8 coils, 1 % noise"),
@@ -61,6 +83,14 @@ ACQUISITIONS: dict[str, Acquisition] = {
 }
 
 _CROP_PER_AXIS = {"s2": 1 / 2, "s4": 1 / 4, "k10": 0.10**0.5, "k6": 0.0625**0.5, "k4": 0.04**0.5, "st48": 1 / 4}
+_SCANNERS = {
+    "m4": _Scanner(1 / 4, 1 / 4),
+    "i4": _Scanner(1 / 4, 1 / 2),
+    "i2": _Scanner(1 / 2, 1 / 2),
+    "i1": _Scanner(1 / 2, 1),
+    "w4": _Scanner(1 / 4, 1 / 2, windows.fermi, NOISE_PERCENT),
+    "w4h": _Scanner(1 / 4, 1 / 2, windows.hann, NOISE_PERCENT),
+}
 _EVERY = {"t2": 2, "t4": 4, "st48": 8}
 _SPOKES_OR_ACCELERATION = re.compile(r"([rc])([1-9]\d?)")
 _RANDOM_ACCELERATION, _CENTRE_SHARE = {"h4": 4}, 0.08
@@ -110,6 +140,8 @@ def simulate(
         result, kept = _every(result, _EVERY[acquisition], acquisition)
     if acquisition in _CROP_PER_AXIS:
         result = _cropped(result, _CROP_PER_AXIS[acquisition], acquisition)
+    elif acquisition in _SCANNERS:
+        result = _shown_by_scanner(result, _SCANNERS[acquisition], acquisition, seed)
     elif acquisition == "z4":
         result = _thick_slices(result)
     elif acquisition == "t6":
@@ -146,6 +178,22 @@ def _cropped(sequence: ImageSequence, per_axis: float, acquisition: str) -> Imag
     grid = sequence.grid.resampled((slices, *smaller))
     frames = np.stack([centre_crop.crop(frame, smaller) for frame in sequence.frames])
     return dataclasses.replace(sequence, frames=frames, ijk_to_ras=grid.ijk_to_ras)
+
+
+def _shown_by_scanner(sequence: ImageSequence, scanner: _Scanner, acquisition: str, seed: int) -> ImageSequence:
+    """Magnitude images on the matrix that is shown, of a smaller one that was measured."""
+    small = _cropped(sequence, scanner.measured, acquisition).frames
+    shown = tuple(round(n * scanner.shown) for n in sequence.grid.shape[1:])
+    std, random = noise_std(small, scanner.noise_percent), np.random.default_rng((seed, 2))
+    frames = []
+    for frame in small:
+        if std:
+            frame = frame + complex_noise(frame.shape, std, random)  # noqa: PLW2901
+        if scanner.window:
+            frame = windows.filtered(frame, scanner.window(frame.shape[-2:]))  # noqa: PLW2901
+        frames.append(np.abs(centre_crop.zero_fill(frame, shown)).astype(np.float32))
+    grid = sequence.grid.resampled((sequence.grid.shape[0], *shown))
+    return dataclasses.replace(sequence, frames=np.stack(frames), ijk_to_ras=grid.ijk_to_ras)
 
 
 def _thick_slices(sequence: ImageSequence) -> ImageSequence:

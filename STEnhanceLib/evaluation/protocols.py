@@ -127,6 +127,11 @@ def _finer_matrix(good: ImageSequence, spoilt: Simulation) -> Trial:
     return Trial(spoilt.sequence, good, np.arange(len(good)), settings, centre_crop=True)
 
 
+def _interpolated(good: ImageSequence, spoilt: Simulation) -> Trial:
+    """As a finer matrix, but what was measured is not the whole of the degraded images."""
+    return replace(_finer_matrix(good, spoilt), centre_crop=False)
+
+
 def _back_to(good: ImageSequence, spoilt: Simulation) -> dict[str, Any]:
     """How to ask for the matrix of the good sequence: by a factor, or where none leads to both sides by itself."""
     rows, columns = good.grid.shape[1:]
@@ -190,6 +195,8 @@ def _joint(good: ImageSequence, spoilt: Simulation) -> Trial:
 
 _SR, _AR, _TI = Task.SUPER_RESOLUTION, Task.ARTEFACT_REDUCTION, Task.TEMPORAL_INTERPOLATION
 _CROP = "In-plane k-space centre crop to {}; no coils, phase or noise simulated."
+_SCANNER = "In-plane k-space centre crop to {0} per axis{2}, zero-filled to {1} as scanners do, magnitude."
+_FILTER = ", complex noise of 1 % of its brightness (seed 0), a {} filter"
 _PRIOR = " The first frame, fully sampled, is the prior for methods that take one, and is not scored."
 _COILS = "{}, 8 simulated coils, simulated smooth phase, complex noise of 1 % of the intensity scale (seed 0)."
 _RICIAN = "Magnitude of the images with complex white noise of 5 % of the intensity scale (seed 0); no coils simulated."
@@ -210,6 +217,12 @@ PROTOCOLS: Mapping[str, Protocol] = {
         Protocol("k10", _SR, _CROP.format("10 % of the samples") + _PRIOR, _finer_matrix_with_prior),
         Protocol("k6", _SR, _CROP.format("6.25 % of the samples") + _PRIOR, _finer_matrix_with_prior),
         Protocol("k4", _SR, _CROP.format("4 % of the samples") + _PRIOR, _finer_matrix_with_prior),
+        Protocol("m4", _SR, _CROP.format("1/4 per axis") + " Magnitude.", _interpolated),
+        Protocol("i4", _SR, _SCANNER.format("1/4", "half of the matrix", ""), _interpolated),
+        Protocol("i2", _SR, _CROP.format("1/2 per axis") + " Magnitude.", _interpolated),
+        Protocol("i1", _SR, _SCANNER.format("1/2", "the whole matrix", ""), _interpolated),
+        Protocol("w4", _SR, _SCANNER.format("1/4", "half of the matrix", _FILTER.format("Fermi")), _interpolated),
+        Protocol("w4h", _SR, _SCANNER.format("1/4", "half of the matrix", _FILTER.format("Hann")), _interpolated),
         Protocol(
             "z4", _SR, "Slices 4 times as thick (Gaussian profile) and as far apart; no noise simulated.", _finer_slices
         ),

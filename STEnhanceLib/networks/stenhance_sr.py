@@ -2,8 +2,9 @@
 
 The zero-filled images of the frame and of its two neighbours, and a sharp prior where there is one, are folded four by
 four into channels (pixel unshuffle), so that the trunk works on a sixteenth of the pixels. Its output is added to the
-zero-filled image; the caller puts the measured k-space back. One network serves every factor: it is told which share of
-k-space was measured along each axis.
+zero-filled image; the caller puts the measured k-space back. One network serves every factor and every scanner: it is
+told which share of k-space was measured along each axis, how much noise there is, and how far the scanner's filter had
+lowered the edge of k-space before that was undone.
 
 Trunk at low resolution: Shi et al., CVPR 2016 (arXiv 1609.05158); residual blocks: Lim et al. (arXiv 1707.02921); data
 consistency: Schlemper et al., IEEE TMI 2018 (arXiv 1704.02422).
@@ -21,6 +22,20 @@ from STEnhanceLib.networks.padding import padded
 
 FOLD = 4
 FRAMES = 3  # t, t-1, t+1
+SCAN = 3  # what `scan_conditions` tells
+TYPICAL_NOISE = 0.02  # of the brightness
+PERFECT = (0.0, 0.0, 0.0)  # no noise, no filter
+
+
+def scan_conditions(noise: torch.Tensor, edges: torch.Tensor) -> torch.Tensor:
+    """What the network is told of a scan beside its support: (B, 3), all 0 for a perfect one.
+
+    Args:
+        noise: (B, 1) standard deviation of the complex noise per channel and pixel of the measured matrix, after the
+            scanner's filter was undone; in units of the images.
+        edges: (B, 2) to what share the filter had lowered the edge of k-space along J and I, in (0, 1].
+    """
+    return torch.cat([noise / (noise + TYPICAL_NOISE), 1 - edges], dim=1)
 
 
 class ConditionedBlock(nn.Module):
@@ -44,12 +59,14 @@ class StenhanceSr(nn.Module):
     """Residual network on folded images.
 
     Args:
-        features, blocks: width and depth of the trunk; 48 and 10 cost 3.7 GFLOP per 256×256 frame.
+        features, blocks: width and depth of the trunk; 64 and 11 cost 7.0 GFLOP per 256×256 frame, 48 and 10 3.7.
+        told_of_scan: it is told of the scan, see `scan_conditions`, and not of the measured share and the prior alone.
     """
 
-    def __init__(self, features: int = 48, blocks: int = 10):
+    def __init__(self, features: int = 64, blocks: int = 11, told_of_scan: bool = False):
         super().__init__()
-        conditions = 3  # measured share along J and I, and whether there is a prior
+        self.told_of_scan = told_of_scan
+        conditions = 3 + told_of_scan * SCAN  # measured share along J and I, and whether there is a prior
         self.radius = FOLD * (2 * blocks + 2) + FOLD - 1  # how far, in pixels, an output looks around
         self.head = nn.Conv2d((FRAMES + 1) * FOLD**2, features, 3, padding=1)
         self.body = nn.ModuleList(ConditionedBlock(features, conditions) for _ in range(blocks))
@@ -63,6 +80,7 @@ class StenhanceSr(nn.Module):
         prior: torch.Tensor | None,
         support: torch.Tensor,
         has_prior: torch.Tensor | None = None,
+        scan: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """The sharper frame, before data consistency.
 
@@ -72,6 +90,8 @@ class StenhanceSr(nn.Module):
                 samples of the batch that have none.
             support: (B, 2) measured share of k-space along J and I, each in (0, 1].
             has_prior: (B, 1) for tiles, which may be dark where the whole image is not; found in `prior` if None.
+            scan: (B, 3) of `scan_conditions`, for a network that is told of the scan; None for one without noise and
+                filter.
 
         Returns:
             (B, 1, J, I)
@@ -80,7 +100,10 @@ class StenhanceSr(nn.Module):
             prior = torch.zeros_like(zero_filled[:, :1])
         if has_prior is None:
             has_prior = prior.flatten(1).any(dim=1, keepdim=True)
-        conditions = torch.cat([support, has_prior.to(support)], dim=1)
+        conditions = [support, has_prior.to(support)]
+        if self.told_of_scan:
+            conditions.append(support.new_tensor([PERFECT]).expand(len(support), SCAN) if scan is None else scan)
+        conditions = torch.cat(conditions, dim=1)
         rows, columns = zero_filled.shape[-2:]
         x = torch.cat([zero_filled, prior], dim=1)
         x = padded(x, FOLD)
