@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from STEnhanceLib.errors import STEnhanceError
+from STEnhanceLib.methods.consistency import AUTO, OFF
 from STEnhanceLib.methods.declaration import Task, parameter
 from STEnhanceLib.methods.target_grid import BLOCK_AVERAGE, FinerGrid, shifted
 from STEnhanceLib.models import find_model
@@ -142,7 +143,7 @@ def notes_on(parameters: FinerGrid, sequence: ImageSequence, complex_images: str
     """How the result relates to the measurement, one sentence each.
 
     Args:
-        parameters: with `sampling` and `data_consistency`.
+        parameters: with `sampling` and `data_consistency`, true or false, or one of `consistency`.
         sequence: the input.
         complex_images: what happens to them.
     """
@@ -151,7 +152,9 @@ def notes_on(parameters: FinerGrid, sequence: ImageSequence, complex_images: str
         notes.append(f"The images are complex; {complex_images}.")
     if parameters.sampling == BLOCK_AVERAGE:
         notes.append("The images were taken as block averages and moved to the first samples of the finer grid.")
-    if parameters.data_consistency:
+    if parameters.data_consistency == AUTO:
+        notes.append("The frequencies of the input were kept as far as noise allows; a network predicted those beyond.")
+    elif parameters.data_consistency not in (False, OFF):
         notes.append("The frequencies of the input were kept exactly; a network predicted those beyond.")
     else:
         notes.append("A network changed the frequencies of the input, too; all that deviates from it is unsupported.")

@@ -4,43 +4,47 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
 from STEnhanceLib.acquisition.thick_slices import fine_slices
 from STEnhanceLib.assurance.unsupported import fraction
 from STEnhanceLib.errors import STEnhanceError
-from STEnhanceLib.methods import in_plane, learned, through_plane
+from STEnhanceLib.methods import consistency, in_plane, learned, through_plane
 from STEnhanceLib.methods import prior as priors
+from STEnhanceLib.methods.consistency import OFF, ON
 from STEnhanceLib.methods.declaration import EnhancedFrame, Enhancement, Method, Need, Task, parameter
+from STEnhanceLib.methods.measured_grid import FinerThanMeasured, is_filtered
 from STEnhanceLib.methods.noise_over_time import noise_over_time
 from STEnhanceLib.methods.placement import Placement
-from STEnhanceLib.methods.target_grid import FinerGrid
+from STEnhanceLib.methods.target_grid import KSPACE_CROP, FinerGrid
 from STEnhanceLib.sequence import Grid, ImageSequence
 
 IN_PLANE, THROUGH_PLANE = "stenhance-sr", "stenhance-sr-through-plane"
 NETWORK = "stenhance-sr"
 MOST_TRAINED = 5  # in-plane
 LEAST_SLICE_FACTOR = 1.5  # below, slices overlap so much that telling them apart multiplies noise
-NOISY = 1.5  # per cent of the brightness; at 1 the heart is as good either way, at 2 it is better without
-KEPT_NOISE = (
-    "The images flicker by noise of about {:.1f} % of their brightness, which data consistency keeps; in tests with "
-    "as much of it, results without data consistency were nearer to the truth."
+AS_GOOD_AS_NONE = 0.45  # per cent of the brightness: so much do frames without noise differ from moment to moment
+NOISE = "The images flicker by noise of about {:.1f} % of their brightness."
+KEPT_NOISE = NOISE[:-1] + (
+    ", which data consistency keeps when it is on; in tests with as much of it, results were nearer to the truth with "
+    "data_consistency=auto."
 )
 SLICES_ASSUMED = "Thick slices were taken as Gaussian profiles one slice distance wide at half maximum, without gaps."
 
 
 @dataclass(frozen=True)
-class StenhanceSrParameters(FinerGrid):
+class StenhanceSrParameters(FinerThanMeasured):
     """How fine, and what may help."""
 
     slice_factor: float = parameter(
         1.0, "How many thin slices replace a thick one: 1 keeps the slices, else from 1.5.", minimum=1.0, maximum=4.0
     )
-    data_consistency: bool = parameter(
-        True,
-        "Keep the frequencies that were measured exactly as they are, with their noise; images with 2 % noise or more, "
-        "and filtered ones, come out better without.",
+    data_consistency: str = parameter(
+        consistency.AUTO,
+        "How the measured frequencies are kept: auto as far as noise allows, on exactly as they are, off not at all.",
+        choices=(consistency.AUTO, consistency.ON, consistency.OFF),
     )
     neighbours: bool = parameter(True, "Use the frames before and after each one, aligned to it.")
     model: str = learned.model_parameter(" (the pixels, or the slices where pixels stay as they are)")
@@ -76,11 +80,12 @@ def enhance(
     """
     grid, in_plane_grid = parameters.on(sequence.grid), FinerGrid.on(parameters, sequence.grid)
     notes = learned.notes_on(parameters, sequence, "their magnitude was sharpened and got the interpolated phase")
+    found, measured = parameters.measured(sequence, notes)
     finer = thinner = sharp = None
-    if in_plane_grid.shape != sequence.grid.shape:
+    if in_plane_grid.shape != measured.grid.shape:
         finer = learned.chosen_model(parameters.model, IN_PLANE, NETWORK)
         notes += learned.notes_on_training(finer, IN_PLANE, THROUGH_PLANE)
-        notes += learned.beyond(MOST_TRAINED, sequence.grid, in_plane_grid, "the network was not trained for that")
+        notes += learned.beyond(MOST_TRAINED, measured.grid, in_plane_grid, "the network was not trained for that")
         if prior is not None:
             sharp, of_prior = priors.prepared(prior, sequence, in_plane_grid)
             notes += of_prior
@@ -93,12 +98,22 @@ def enhance(
     models = tuple(model for model in (finer, thinner) if model)
     if not models:
         notes = ["Neither finer pixels nor thinner slices were asked for, so the images are as they were."]
-    frames = _frames(sequence, parameters, in_plane_grid.shape[1:], sharp, finer=finer, thinner=thinner, notes=notes)
+    window = found.window() if found is not None and is_filtered(found) else None
+    scan = _Input(sequence, measured, window)
+    frames = _frames(scan, parameters, in_plane_grid.shape[1:], sharp, finer=finer, thinner=thinner, notes=notes)
     return Enhancement(grid, frames, notes, models)
 
 
+class _Input(NamedTuple):
+    """The images as shown and as measured, and the scanner's filter, None for none."""
+
+    shown: ImageSequence
+    measured: ImageSequence
+    window: np.ndarray | None
+
+
 def _frames(
-    sequence: ImageSequence,
+    given: _Input,
     parameters: StenhanceSrParameters,
     shape_ji: tuple[int, int],
     sharp: np.ndarray | None,
@@ -107,30 +122,57 @@ def _frames(
     thinner: str | None,
     notes: list[str],
 ) -> Iterator[EnhancedFrame]:
+    sequence = given.measured
     seen, lift = learned.lifted(sequence, notes) if finer or thinner else (sequence, np.float32(0))
     measured = learned.measured_frames(seen, parameters, shape_ji, magnitude=False)
     scale = learned.brightness(seen.frames)
-    if finer and parameters.data_consistency and (noise := 100 * noise_over_time(sequence) / scale) >= NOISY:
-        notes.append(KEPT_NOISE.format(noise))
-    shared = {"placement": Placement(notes), "consistent": parameters.data_consistency}
+    noise = _noise_percent(sequence, scale, parameters.data_consistency, notes) if finer else 0.0
+    placement = Placement(notes)
 
     def around(t: int) -> tuple[int, int, int]:
         return (t, *_neighbours(t, len(sequence), sequence.periodic)) if parameters.neighbours else (t, t, t)
 
-    def as_measured(t: int) -> in_plane.Estimate:
-        voxels = measured(t) / np.float32(scale)
+    def as_measured(t: int) -> np.ndarray:
+        return measured(t) / np.float32(scale)
+
+    def estimate(t: int) -> in_plane.Estimate:
+        voxels = as_measured(t)
         return in_plane.Estimate(voxels, voxels)
 
-    estimate = as_measured
     if finer:
         prior = None if sharp is None else (sharp + lift * _reached(sharp)) / np.float32(scale)
-        estimate = in_plane.finer(estimate, around, shape_ji, prior, model=finer, **shared)
+        magnitudes = None
+        if _is_magnitude(given.shown) and not lift and parameters.sampling == KSPACE_CROP:
+
+            def magnitudes(t: int) -> np.ndarray:
+                return given.shown.frames[t] / np.float32(scale)
+
+        scan = in_plane.Scan(sequence.grid.shape[1:], as_measured, magnitudes, given.window, noise / 100)
+        how = parameters.data_consistency
+        moments = around if noise else lambda t: (t, t, t)  # without noise, neighbours have nothing that a frame lacks
+        estimate = in_plane.finer(scan, moments, shape_ji, prior, model=finer, placement=placement, consistency=how)
     if thinner:
-        estimate = through_plane.thinner(estimate, around, parameters.slice_factor, model=thinner, **shared)
+        consistent = parameters.data_consistency != OFF
+        estimate = through_plane.thinner(
+            estimate, around, parameters.slice_factor, model=thinner, placement=placement, consistent=consistent
+        )
     for t in range(len(sequence)):
         fine, supported = estimate(t)
         invented, fine = (fine - supported) * np.float32(scale), fine * np.float32(scale) - lift
         yield EnhancedFrame(np.abs(fine) if np.iscomplexobj(fine) else fine, fraction(invented, fine))
+
+
+def _noise_percent(sequence: ImageSequence, scale: float, how: str, notes: list[str]) -> float:
+    """The noise in per cent of the brightness; 0 where that is no more than frames without noise differ."""
+    flicker = 100 * noise_over_time(sequence) / scale
+    noise = max(flicker**2 - AS_GOOD_AS_NONE**2, 0.0) ** 0.5 if flicker > 0 else 0.0  # flicker is NaN for few frames
+    if noise:
+        notes.append((KEPT_NOISE if how == ON else NOISE).format(noise))
+    return noise
+
+
+def _is_magnitude(sequence: ImageSequence) -> bool:
+    return not np.iscomplexobj(sequence.frames) and float(sequence.frames.min()) >= 0
 
 
 def _reached(prior: np.ndarray) -> np.ndarray:
