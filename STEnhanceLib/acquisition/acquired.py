@@ -22,6 +22,7 @@ from STEnhanceLib.sequence import ImageSequence
 ALIKE = 0.05  # header and images agree, as shares
 SHOWN = "shown"  # the user says that nothing was interpolated
 SMALLEST = 8  # samples along an axis
+TELLING = 64  # pixels along both axes, below which a spectrum has too few samples to tell
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +108,8 @@ def estimate(sequence: ImageSequence, wanted: str = "") -> Acquired:
 def _found(sequence: ImageSequence) -> Acquired:
     shown = tuple(sequence.frames.shape[-2:])
     read, notes = header.readings(sequence.attributes, shown, sequence.grid.spacing_mm[1::-1])
+    if min(shown) < TELLING:
+        return replace(_acquired(shown, shown, (NATIVE, NATIVE)), notes=notes)
     log_power, taper = spectrum.mean_log_power(spectrum.some_images(sequence))
     edges = tuple(spectrum.find_edge(spectrum.profile(log_power, taper, axis)) for axis in (0, 1))
     edges = tuple(edge if edge.sure else NATIVE for edge in edges)

@@ -20,7 +20,7 @@ from STEnhanceLib.methods.measured_grid import LOWEST
 if TYPE_CHECKING:
     import torch
 
-AUTO, ON, OFF = "auto", "on", "off"
+AUTO, ON, OFF = "auto", "true", "false"
 RINGS = 24
 
 
@@ -44,7 +44,7 @@ class Measurement(NamedTuple):
 
         Args:
             fine: (B, 1, J, I) the estimate.
-            how: "auto" weighs frequencies and finds signs as above, "on" takes all as given, "off" keeps the estimate.
+            how: `AUTO` weighs frequencies and finds signs as above, `ON` takes all as given, `OFF` keeps the estimate.
         """
         from STEnhanceLib.acquisition.centre_crop_torch import resample
 

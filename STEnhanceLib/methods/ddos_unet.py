@@ -11,8 +11,8 @@ from STEnhanceLib.assurance.unsupported import fraction
 from STEnhanceLib.methods import learned
 from STEnhanceLib.methods import prior as priors
 from STEnhanceLib.methods.declaration import EnhancedFrame, Enhancement, Method, Need, Task, parameter
+from STEnhanceLib.methods.measured_grid import FinerThanMeasured
 from STEnhanceLib.methods.placement import Placement
-from STEnhanceLib.methods.target_grid import FinerGrid
 from STEnhanceLib.methods.tiles import in_tiles
 from STEnhanceLib.sequence import ImageSequence
 
@@ -20,7 +20,7 @@ MODEL = "ddos-unet"
 
 
 @dataclass(frozen=True)
-class DdosUnetParameters(FinerGrid):
+class DdosUnetParameters(FinerThanMeasured):
     """How fine, and what serves as the sharp earlier volume."""
 
     propagate: bool = parameter(
@@ -41,6 +41,7 @@ def enhance(sequence: ImageSequence, parameters: DdosUnetParameters, prior: Imag
     grid = parameters.on(sequence.grid)
     model = learned.chosen_model(parameters.model, MODEL, "ddos-unet")
     notes = learned.notes_on(parameters, sequence, "their magnitude was sharpened")
+    _, sequence = parameters.measured(sequence, notes)
     sharp = None
     if prior is not None:  # it is when only the grid of the result is of interest
         sharp, of_prior = priors.prepared(prior, sequence, grid)

@@ -207,6 +207,8 @@ def _parse(key: str, field: dataclasses.Field, wanted: Any, value: Any) -> Any:
     if optional and (value is None or str(value).lower() in ("", "none")):
         return None
     limits = field.metadata
+    if kind is str and limits["choices"] is not None:  # True and "TRUE" mean the choice "true"
+        value = next((choice for choice in limits["choices"] if choice.lower() == str(value).lower()), value)
     expected = _expected(kind, limits)
     try:
         parsed = _TRUTH[str(value).lower()] if kind is bool else kind(value)

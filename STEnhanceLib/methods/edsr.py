@@ -10,15 +10,15 @@ import numpy as np
 from STEnhanceLib.assurance.unsupported import fraction
 from STEnhanceLib.methods import learned
 from STEnhanceLib.methods.declaration import EnhancedFrame, Enhancement, Method, Task, parameter
+from STEnhanceLib.methods.measured_grid import FinerThanMeasured
 from STEnhanceLib.methods.placement import Placement
-from STEnhanceLib.methods.target_grid import FinerGrid
 from STEnhanceLib.methods.tiles import chunks, in_tiles
 from STEnhanceLib.models import find_model
 from STEnhanceLib.sequence import ImageSequence
 
 
 @dataclass(frozen=True)
-class EdsrParameters(FinerGrid):
+class EdsrParameters(FinerThanMeasured):
     """How fine, and by which network."""
 
     data_consistency: bool = parameter(
@@ -34,9 +34,10 @@ def enhance(sequence: ImageSequence, parameters: EdsrParameters) -> Enhancement:
         STEnhanceError: no such model.
     """
     grid = parameters.on(sequence.grid)
+    notes = learned.notes_on(parameters, sequence, "their magnitude was sharpened")
+    _, sequence = parameters.measured(sequence, notes)
     largest = max(new / old for new, old in zip(grid.shape[1:], sequence.grid.shape[1:], strict=True))
     model = learned.chosen_model(parameters.model, "edsr-x2" if largest <= 2 else "edsr-x4", "edsr")
-    notes = learned.notes_on(parameters, sequence, "their magnitude was sharpened")
     scale = find_model(model).architecture["configuration"].get("scale", 4)
     if isinstance(scale, int):  # else the network cannot be built, and whoever loads it says so
         notes += learned.beyond(scale, sequence.grid, grid, "what the network made was zero-filled to that")

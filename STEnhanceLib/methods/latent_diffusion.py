@@ -11,6 +11,7 @@ from STEnhanceLib.assurance.unsupported import fraction
 from STEnhanceLib.methods import drawn_moments, learned, output_times
 from STEnhanceLib.methods.declaration import EnhancedFrame, Enhancement, Method, Task, parameter
 from STEnhanceLib.methods.drawn_moments import Draws, Wanted
+from STEnhanceLib.methods.measured_grid import FinerThanMeasured, acquired_parameter
 from STEnhanceLib.methods.output_times import Moment, OutputTimes
 from STEnhanceLib.methods.sampling import SPREAD
 from STEnhanceLib.methods.target_grid import FinerGrid
@@ -29,6 +30,7 @@ class LatentDiffusionParameters(Draws, OutputTimes):
         label="Finer pixels",
     )
     data_consistency: bool = parameter(True, "Keep the frequencies of measured frames exactly as they are.")
+    acquired: str = acquired_parameter()
     model: str = learned.model_parameter()
 
 
@@ -42,6 +44,9 @@ def enhance(sequence: ImageSequence, parameters: LatentDiffusionParameters) -> E
     model = drawn_moments.chosen_model(parameters.model)
     fine = FinerGrid(factor=parameters.enlarge).on(sequence.grid)
     notes = [*output_times.notes_on(parameters, sequence, moments), *parameters.notes]
+    if parameters.enlarge > 1:
+        finer = FinerThanMeasured(factor=parameters.enlarge, acquired=parameters.acquired)
+        _, sequence = finer.measured(sequence, notes)
     frames = _frames(sequence, fine, moments, parameters, model, notes)
     models = (model, drawn_moments.AUTOENCODER)
     return Enhancement(output_times.grid_at(moments, fine), frames, notes, models, parameters.maps)

@@ -9,13 +9,13 @@ from STEnhanceLib.assurance.unsupported import fraction
 from STEnhanceLib.methods import drawn_moments, learned
 from STEnhanceLib.methods.declaration import EnhancedFrame, Enhancement, Method, Task, parameter
 from STEnhanceLib.methods.drawn_moments import Draws, Wanted
+from STEnhanceLib.methods.measured_grid import FinerThanMeasured
 from STEnhanceLib.methods.sampling import SPREAD
-from STEnhanceLib.methods.target_grid import FinerGrid
 from STEnhanceLib.sequence import Grid, ImageSequence
 
 
 @dataclass(frozen=True)
-class LatentDiffusionSrParameters(Draws, FinerGrid):
+class LatentDiffusionSrParameters(Draws, FinerThanMeasured):
     """How fine, what may help, and how samples are drawn."""
 
     data_consistency: bool = parameter(True, "Keep the frequencies that were measured exactly as they are.")
@@ -32,6 +32,7 @@ def enhance(sequence: ImageSequence, parameters: LatentDiffusionSrParameters) ->
     fine = parameters.on(sequence.grid)
     model = drawn_moments.chosen_model(parameters.model)
     notes = learned.notes_on(parameters, sequence, "their magnitude was sharpened")
+    _, sequence = parameters.measured(sequence, notes)
     notes += learned.beyond(drawn_moments.MOST_TRAINED, sequence.grid, fine, "the network was hardly trained for that")
     notes += parameters.notes
     frames = _frames(sequence, fine, parameters, model, notes)

@@ -43,7 +43,7 @@ class StenhanceSrParameters(FinerThanMeasured):
     )
     data_consistency: str = parameter(
         consistency.AUTO,
-        "How the measured frequencies are kept: auto as far as noise allows, on exactly as they are, off not at all.",
+        "Keep the measured frequencies: auto as far as their noise allows, true exactly as they are, false not at all.",
         choices=(consistency.AUTO, consistency.ON, consistency.OFF),
     )
     neighbours: bool = parameter(True, "Use the frames before and after each one, aligned to it.")

@@ -21,6 +21,7 @@ from STEnhanceLib.acquisition.simulate import simulate  # noqa: E402
 from STEnhanceLib.errors import STEnhanceError  # noqa: E402
 from STEnhanceLib.evaluation.residual import kspace_residual  # noqa: E402
 from STEnhanceLib.methods import find_method, in_plane, parse_parameters  # noqa: E402
+from STEnhanceLib.methods.consistency import AUTO  # noqa: E402
 from STEnhanceLib.methods.placement import Placement  # noqa: E402
 from STEnhanceLib.methods.run import announcement, enhance  # noqa: E402
 from STEnhanceLib.sequence import ImageSequence  # noqa: E402
@@ -247,16 +248,18 @@ def test_what_deviates_from_the_measurement_is_unsupported(key, consistent):
 # STEnhance-SR
 
 
-def test_neighbouring_frames_help_and_those_of_a_cycle_go_around(beating_disc):
+def test_neighbouring_frames_help_noisy_ones_and_those_of_a_cycle_go_around(beating_disc):
+    noise = 0.03 * beating_disc.frames.max() * np.random.default_rng(0).standard_normal(beating_disc.frames.shape)
+    noisy = replace(beating_disc, frames=(beating_disc.frames + noise).astype(np.float32))
+
     def moved_by(changed: int, **settings) -> np.ndarray:
         """(T,) how much each frame of the result changes with one frame of the input."""
-        frames = beating_disc.frames.copy()
+        frames = noisy.frames.copy()
         frames[changed] = 0.5 * frames[changed, :, ::-1]
-        sequences = (
-            replace(beating_disc, frames=f, periodic=settings.get("cycle", True)) for f in (beating_disc.frames, frames)
-        )
-        one, other = (run(s, "stenhance-sr", neighbours=settings.get("neighbours", True)) for s in sequences)
-        return np.abs(one.frames - other.frames).max(axis=(1, 2, 3)) > 1e-2
+        sequences = (replace(noisy, frames=f, periodic=settings.get("cycle", True)) for f in (noisy.frames, frames))
+        known = {"neighbours": settings.get("neighbours", True), "data_consistency": True}
+        one, other = (run(s, "stenhance-sr", **known) for s in sequences)
+        return np.abs(one.frames - other.frames).max(axis=(1, 2, 3)) > 1e-2 * noisy.frames.max()
 
     frames = np.arange(8)
     assert np.array_equal(frames[moved_by(7)], [0, 6, 7])
@@ -269,13 +272,13 @@ def test_neighbouring_frames_help_and_those_of_a_cycle_go_around(beating_disc):
 def test_real_and_imaginary_parts_are_kept_as_measured():
     images = (smooth(1, 2, 15, 21)[0] * np.exp(1j * smooth(1, 2, 15, 21)[0])).astype(np.complex64)
     finer = in_plane.finer(
-        lambda _t: in_plane.Estimate(images, images),
+        in_plane.Scan((15, 21), lambda _t: images, None, None, 0.0),
         lambda t: (t, t, t),
         (40, 50),
         None,
         model="stenhance-sr",
         placement=Placement([]),
-        consistent=True,
+        consistency=AUTO,
     )
     fine, supported = finer(0)
     assert fine.dtype == supported.dtype == np.complex64
@@ -314,7 +317,8 @@ def test_slices_moved_together_are_computed_anew_even_if_there_are_no_more_of_th
 def test_both_pixels_and_slices_can_be_made_finer_at_once(oblique_matrix):
     low = sequence_of(smooth(3, 4, 15, 20), oblique_matrix, periodic=True)
     for frames in (low.frames, low.frames * np.complex64(np.exp(0.3j))):
-        result = run(replace(low, frames=frames), "stenhance-sr", factor=2, slice_factor=1.5)
+        given = replace(low, frames=frames)
+        result = run(given, "stenhance-sr", factor=2, slice_factor=1.5, data_consistency=True)
         assert result.frames.shape == (3, 5, 30, 40)
         assert np.allclose(result.ijk_to_ras @ [2, 2, 3, 1], oblique_matrix @ [1, 1, 2, 1])
         if frames is low.frames:

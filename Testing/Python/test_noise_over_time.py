@@ -60,12 +60,17 @@ class TestStenhanceSr:
         return of
 
     def test_says_that_noise_is_kept_and_how_much_there_is(self, notes):
-        found = re.search(r"noise of about ([\d.]+) % of their brightness, which data consistency keeps", notes(4.0))
+        kept = notes(4.0, data_consistency=True)
+        found = re.search(r"noise of about ([\d.]+) % of their brightness, which data consistency keeps", kept)
+        assert float(found[1]) == pytest.approx(4, rel=0.2)
+
+    def test_says_how_much_there_is_where_it_is_weighed(self, notes):
+        found = re.search(r"flicker by noise of about ([\d.]+) % of their brightness\.", notes(4.0))
         assert float(found[1]) == pytest.approx(4, rel=0.2)
 
     def test_says_nothing_of_little_noise_or_where_it_cannot_tell(self, notes):
-        assert KEPT not in notes(1.0)
-        assert KEPT not in notes(4.0, frames=2)
+        assert "flicker" not in notes(0.2)
+        assert "flicker" not in notes(4.0, frames=2)
 
     def test_says_nothing_where_measured_frequencies_are_not_kept_or_none_are_added(self, notes):
         assert KEPT not in notes(4.0, data_consistency=False)

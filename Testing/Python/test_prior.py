@@ -31,7 +31,7 @@ def test_a_prior_counts_wherever_it_lies_and_however_bright_it_is(key, oblique_m
     expected = run(low, key, sharp)
     brighter = run(low, key, replace(sharp, frames=700 * sharp.frames, name="Planning scan"))
     assert "The prior was Planning scan." in brighter.attributes["STEnhance.Assumed"]
-    assert np.abs(brighter.frames - expected.frames).max() < 1e-4
+    assert np.abs(brighter.frames - expected.frames).max() < 1e-2
     assert "The prior was multiplied by 0.001429" in " ".join(brighter.notes)
     # The same anatomy with the axes exchanged: rows for columns, the last slice first.
     flip = np.array([[0, 1, 0, 0], [1, 0, 0, 0], [0, 0, -1, 3], [0, 0, 0, 1.0]])

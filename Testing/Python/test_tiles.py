@@ -96,7 +96,7 @@ def test_the_radius_of_a_network_is_as_far_as_its_outputs_look_around(name):
 
 def test_a_dark_tile_of_a_prior_does_not_count_as_no_prior():
     """Only half of the prior has signal: its dark half must be computed as a part of the whole."""
-    from STEnhanceLib.methods.in_plane import _refined
+    from STEnhanceLib.methods.in_plane import Scan, _refined
 
     network = random_network("stenhance-sr")
     with torch.no_grad():
@@ -104,7 +104,8 @@ def test_a_dark_tile_of_a_prior_does_not_count_as_no_prior():
             block.gain.weight.fill_(0.5)
         zero_filled, prior = torch.rand(1, 3, 96, 320), torch.zeros(1, 1, 96, 320)
         prior[..., :40] = 1
-        whole, tiled = (_refined(network, zero_filled, prior, (48, 160), size) for size in (LARGEST, 96 * 160))
+        scan = Scan((48, 160), lambda _t: zero_filled.numpy(), None, None, 0.0)
+        whole, tiled = (_refined(network, zero_filled, prior, scan, size) for size in (LARGEST, 96 * 160))
     assert (tiled - whole).abs().max() < 1e-5
 
 
