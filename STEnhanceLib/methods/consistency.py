@@ -5,12 +5,15 @@ mistakes of c. Where the mean power P of d is that of the noise N alone, c is as
 are mistakes of the network. So c + (1 - N/P) d is put back, Wiener's weight found from the result itself: without noise
 that is the measurement, exactly. P is averaged over slices and rings of equal frequency.
 
-Magnitude images hide where ringing was below zero; the network's estimate, scanned alike, tells
-(`centre_crop_torch.with_signs`).
+Magnitude images hide where ringing was below zero, and noise makes them brighter. The network's estimate, scanned
+alike, tells the sign, and what magnitude to expect of it with noise (the mean of Rice's distribution); only what differs
+from that counts, and as much as the magnitude depends on the signal there: not at all in air.
+Gudbjartsson and Patz: The Rician distribution of noisy MRI data. Magn Reson Med 1995; 34:910-914.
 """
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -48,28 +51,37 @@ class Measurement(NamedTuple):
         """
         from STEnhanceLib.acquisition.centre_crop_torch import resample
 
-        measured = self._signed(fine) if how == AUTO and self.magnitudes is not None else self.images
-        supported = resample(measured, fine.shape[-2:])
+        shape_ji = fine.shape[-2:]
         if how == OFF:
-            return fine, supported
-        missing = measured - resample(fine, measured.shape[-2:])
+            return fine, resample(self.images, shape_ji)
+        estimate = resample(fine, self.images.shape[-2:])
+        missing, informative = self.images - estimate, 1.0
+        if how == AUTO and self.magnitudes is not None:
+            missing, informative = self._missing_in_magnitudes(estimate)
+        supported = resample(estimate + missing, shape_ji)
         if how == AUTO and (self.noise or self.window is not None):
-            missing = self._trusted(missing)
-        return fine + resample(missing, fine.shape[-2:]), supported
+            missing = self._trusted(missing, informative)
+        return fine + resample(missing, shape_ji), supported
 
-    def _signed(self, fine: torch.Tensor) -> torch.Tensor:
+    def _missing_in_magnitudes(self, estimate: torch.Tensor) -> tuple[torch.Tensor, float]:
+        """What (B, 1, j, i) lacks of the magnitudes, and the mean square share of the noise that is left in that."""
         import torch
 
-        from STEnhanceLib.acquisition.centre_crop_torch import resample, with_signs
+        from STEnhanceLib.acquisition.centre_crop_torch import resample
 
-        if self.window is None:
-            return with_signs(fine, self.magnitudes, self.images.shape[-2:])
-        window = fine.new_tensor(self.window)
-        given = torch.fft.ifft2(torch.fft.fft2(resample(fine, window.shape)) * window).real
-        signed = torch.fft.fft2(with_signs(given, self.magnitudes, window.shape))
-        return torch.fft.ifft2(torch.where(window >= LOWEST, signed / window.clamp_min(LOWEST), 0)).real
+        filtered, filter_mean_square = estimate, 1.0
+        if self.window is not None:
+            window = estimate.new_tensor(self.window)
+            filtered, filter_mean_square = _multiplied(estimate, window), float(window.square().mean())
+        shown = resample(filtered, self.magnitudes.shape[-2:])
+        magnitude, slope = _expected(shown.abs(), self.noise * math.sqrt(filter_mean_square))
+        missing = torch.where(shown < 0, -slope, slope) * (self.magnitudes - magnitude)
+        missing = resample(missing, estimate.shape[-2:])
+        if self.window is not None:
+            missing = _multiplied(missing, torch.where(window >= LOWEST, 1 / window.clamp_min(LOWEST), 0))
+        return missing, float(slope.square().mean())
 
-    def _trusted(self, missing: torch.Tensor) -> torch.Tensor:
+    def _trusted(self, missing: torch.Tensor, informative: float) -> torch.Tensor:
         """The difference, each frequency weighed by how much of it cannot be noise."""
         import torch
 
@@ -79,12 +91,31 @@ class Measurement(NamedTuple):
         of_ring = torch.zeros(RINGS, device=power.device).index_add(0, rings, power.flatten())
         power = (of_ring / torch.bincount(rings, minlength=RINGS).clamp_min(1))[rings].view_as(power)
         channels = 2 if missing.is_complex() else 1
-        noise = channels * self.noise**2 * power.numel()
+        noise = channels * informative * self.noise**2 * power.numel()
         weight = (1 - noise / power.clamp_min(torch.finfo(power.dtype).tiny)).clamp_min(0)
         if self.window is not None:
-            weight = weight * (missing.real.new_tensor(self.window) >= LOWEST)
+            weight = weight * (power.new_tensor(self.window) >= LOWEST)
         back = torch.fft.ifft2(spectrum * weight)
         return back if missing.is_complex() else back.real
+
+
+def _expected(signal: torch.Tensor, noise: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """The mean magnitude of a signal with complex noise, and its derivative by the signal; both of its shape."""
+    import torch
+
+    if not noise:
+        return signal, torch.ones_like(signal)
+    half = (signal / noise).square() / 4
+    i0, i1 = torch.special.i0e(half), torch.special.i1e(half)
+    root = math.sqrt(math.pi / 2)
+    return noise * root * ((1 + 2 * half) * i0 + 2 * half * i1), root / (2 * noise) * signal * (i0 + i1)
+
+
+def _multiplied(images: torch.Tensor, window: torch.Tensor) -> torch.Tensor:
+    """(..., j, i) real images with each frequency multiplied by a window of their matrix."""
+    import torch
+
+    return torch.fft.ifft2(torch.fft.fft2(images) * window).real
 
 
 def _rings(shape_ji: tuple[int, int]) -> torch.Tensor:
