@@ -6,8 +6,8 @@ are mistakes of the network. So c + (1 - N/P) d is put back, Wiener's weight fou
 that is the measurement, exactly. P is averaged over slices and rings of equal frequency.
 
 Magnitude images hide where ringing was below zero, and noise makes them brighter. The network's estimate, scanned
-alike, tells the sign, and what magnitude to expect of it with noise (the mean of Rice's distribution); only what differs
-from that counts, and as much as the magnitude depends on the signal there: not at all in air.
+alike, tells the sign and, by the mean of Rice's distribution, the magnitude to expect with noise; only what differs
+counts, and as much as the magnitude depends on the signal there: not at all in air.
 Gudbjartsson and Patz: The Rician distribution of noisy MRI data. Magn Reson Med 1995; 34:910-914.
 """
 
