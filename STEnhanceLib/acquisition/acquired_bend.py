@@ -1,10 +1,10 @@
 """A filter over images that were not interpolated: their spectrum bends down towards its end.
 
-Where nothing was zero-filled, no edge tells of a filter. But the power of anatomy falls by a power law (Field, J Opt Soc
-Am A 1987; 4:2379-2394), on a logarithmic scale along a line, which bends by so many decibels per octave: on 40 hearts at
-four resolutions by -5 to 1, median -2; with a raised cosine that lowers the edge by half by 4.6 more. What lies beyond
-the natural range is taken for a filter, never more than that: a filter assumed where there is none costs more than one
-that is overlooked.
+Where nothing was zero-filled, no edge tells of a filter. But the power of anatomy falls by a power law (Field, J Opt
+Soc Am A 1987; 4:2379-2394), on a logarithmic scale along a line, which bends by so many decibels per octave: on 40
+hearts at four resolutions by -5 to 1, median -2; with a raised cosine that lowers the edge by half by 4.6 more. What
+lies beyond the natural range is taken for a filter, never more than that: a filter assumed where there is none costs
+more than one that is overlooked.
 """
 
 from __future__ import annotations
