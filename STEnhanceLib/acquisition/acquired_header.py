@@ -55,13 +55,11 @@ def readings(
     for axis in axes:
         covered = _percent(attributes, PHASE_FIELD_OF_VIEW) * field_of_view[1 - axis] / field_of_view[axis]
         sampled = _percent(attributes, SAMPLING)
-        ways = {
-            phase / covered: f"its phase matrix spans {covered:.0%} of the field of view" if covered < 0.995 else "",
-            float(phase): "",
-            phase * sampled / covered: f"it counts lines of which {sampled:.0%} were measured",
-            phase * sampled: f"it counts lines of which {sampled:.0%} were measured",
-        }
-        for along_phase, how in ways.items():
+        of_field = f"its phase matrix spans {covered:.0%} of the field of view" if covered < 0.995 else ""
+        of_lines = f"it counts lines of which {sampled:.0%} were measured"
+        ways = [(phase / covered, of_field), (float(phase), "")]
+        ways += [(phase * sampled / covered, of_lines), (phase * sampled, of_lines)] if sampled < 0.995 else []
+        for along_phase, how in ways:
             ji = (along_phase, float(frequency)) if axis == 0 else (float(frequency), along_phase)
             capped = tuple(min(measured, shown) for measured, shown in zip(ji, shown_ji, strict=True))
             found.setdefault(capped, how)

@@ -78,7 +78,7 @@ def finer(
     import torch
 
     from STEnhanceLib.acquisition.centre_crop_torch import resample
-    from STEnhanceLib.device import half_precision
+    from STEnhanceLib.device import half_precision, half_precision_pays
     from STEnhanceLib.methods.consistency import Measurement
     from STEnhanceLib.networks.stenhance_sr import aligned_inputs
 
@@ -89,6 +89,8 @@ def finer(
 
         def sharpened(network, device, largest) -> tuple[torch.Tensor, torch.Tensor]:
             results = []
+            if half_precision_pays(device):
+                network.to(memory_format=torch.channels_last)  # a seventh faster
             for part in chunks(len(low), shape_ji[0] * shape_ji[1], largest):
                 given = torch.from_numpy(low[part]).to(device)
                 sharp = None if prior is None else torch.from_numpy(prior[part, None]).to(device)

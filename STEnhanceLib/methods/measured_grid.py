@@ -20,7 +20,7 @@ def acquired_parameter():
     """The parameter `acquired` of every method that sees images on their measured grid."""
     return parameter(
         "",
-        "The matrix that the scanner measured, columns × rows such as 224x160, where you know better than what was "
+        "The matrix that the scanner measured, rows × columns such as 224x160, where you know better than what was "
         "found; 'shown' where it interpolated nothing.",
         label="Measured matrix",
     )

@@ -38,15 +38,16 @@ METHODS = {
     "zero-fill": ("zero-fill", {}),
     "EDSR": ("edsr", {}),
     "STEnhance-SR": ("stenhance-sr", {}),
-    "… without data consistency": ("stenhance-sr", {"data_consistency": False}),
+    "… data consistency true": ("stenhance-sr", {"data_consistency": "true"}),
+    "… data consistency false": ("stenhance-sr", {"data_consistency": "false"}),
     "… without neighbours": ("stenhance-sr", {"neighbours": False}),
-    "… without both": ("stenhance-sr", {"data_consistency": False, "neighbours": False}),
 }
 METHODS_OF_BLOCKS = {
     "zero-fill": ("zero-fill", {}),
     "b-spline": ("b-spline", {}),
     "STEnhance-SR": ("stenhance-sr", {}),
-    "… without data consistency": ("stenhance-sr", {"data_consistency": False}),
+    "… data consistency true": ("stenhance-sr", {"data_consistency": "true"}),
+    "… data consistency false": ("stenhance-sr", {"data_consistency": "false"}),
 }
 
 
