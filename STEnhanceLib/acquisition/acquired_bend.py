@@ -25,22 +25,23 @@ def raised_cosine(size: int, depth: float) -> np.ndarray:
     return (1 - depth * (1 - np.cos(2 * np.pi * np.fft.fftfreq(size))) / 2).astype(np.float32)
 
 
-def depth(frames: np.ndarray) -> float:
+def depth(images: np.ndarray) -> float:
     """By how much a raised cosine along both axes lowered the edge of k-space, 0 … `DEEPEST`; 0 where none shows.
 
     Args:
-        frames: (n, J, I) images that were not interpolated; the more, the surer.
+        images: (..., J, I) that were not interpolated; the more, the surer.
     """
-    if min(frames.shape[-2:]) < LEAST_PIXELS:
+    if min(images.shape[-2:]) < LEAST_PIXELS:
         return 0.0
-    centred = frames - frames.mean(axis=(-2, -1), keepdims=True)
-    taper = np.outer(*(0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n) / n) for n in frames.shape[-2:]))
+    images = np.abs(images).reshape(-1, *images.shape[-2:])
+    centred = images - images.mean(axis=(-2, -1), keepdims=True)
+    taper = np.outer(*(0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n) / n) for n in images.shape[-2:]))
     power = (np.abs(np.fft.fft2(centred * taper)) ** 2).mean(axis=0)
     if not power.any():
         return 0.0
     depths = np.linspace(0, DEEPEST, 15)
     # What a filter adds to the bend is nearly the same for all images.
-    added = np.array([_added(frames.shape[-2:], each) for each in depths])
+    added = np.array([_added(images.shape[-2:], each) for each in depths])
     return float(np.interp(NATURAL - _bend(power), -added, depths))
 
 
