@@ -19,6 +19,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="gets the model and its checkpoints")
     parser.add_argument("--steps", type=int, metavar="N", help="a shorter or longer schedule than the recipe's")
     parser.add_argument("--seed", type=int, default=0, help="of weights and batches")
+    parser.add_argument("--start-from", metavar="MODEL", help="take over the weights of a model, to train it further")
     parser.add_argument("--licence", default="not stated", metavar="TEXT", help="of the data, for the model card")
     parser.add_argument("--device", choices=device.CHOICES, default=device.CHOICES[0], help="where torch computes")
 
@@ -46,6 +47,6 @@ def run(options: argparse.Namespace) -> None:
         model = making.make(
             recipe, options.data, options.out,
             device=torch.device(device.chosen()), steps=options.steps, seed=options.seed, licence=options.licence,
-            on_step=on_step,
+            start_from=options.start_from, on_step=on_step,
         )  # fmt: skip
     terminal.say_written(model.folder)

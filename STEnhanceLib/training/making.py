@@ -30,6 +30,7 @@ def make(
     steps: int | None = None,
     seed: int = 0,
     licence: str = UNSTATED,
+    start_from: str | None = None,
     on_step: Callable[[int, int, str], None] = lambda done, total, now: None,
 ) -> Model:
     """Train and write the bundle `out/NAME`; checkpoints, log and curves lie in `out/NAME-training`.
@@ -40,16 +41,18 @@ def make(
     Args:
         data: folder of 4D files and stills, see `stock.load`.
         licence: of the data, for the card.
+        start_from: name of a model whose fitting weights are taken over, in place of the recipe's.
 
     Raises:
         STEnhanceError: nothing to learn from, a model that the recipe builds on is missing, or the training failed.
     """
     stock = recipe.choose(stocks.load(data))
-    start_from = models.load(recipe.start_from).state_dict() if recipe.start_from else None
+    start_from = start_from or recipe.start_from
+    weights = models.load(start_from).state_dict() if start_from else None
     exercise = recipe.exercise(stock, device)
     network, progress = trainer.train(
         recipe, exercise, out / f"{recipe.name}-training",
-        device=device, steps=steps, seed=seed, start_from=start_from, on_step=on_step,
+        device=device, steps=steps, seed=seed, start_from=weights, on_step=on_step,
     )  # fmt: skip
     done = progress.history[-1]
     training = {
@@ -62,7 +65,7 @@ def make(
         "seed": seed,
         "device": _words_for(device),
         "minutes": round(progress.seconds / 60, 1),
-        "started_from": recipe.start_from,
+        "started_from": _identity(start_from) if start_from else None,
         "validation": {name: round(value, 4) for name, value in done.items() if name.startswith(("psnr", "ssim"))},
     }
     metadata = {
@@ -85,6 +88,12 @@ def check_folder(recipe: Recipe, out: Path) -> None:
     """
     if (out / recipe.name).exists() and not (out / f"{recipe.name}-training").exists():
         raise STEnhanceError(f"{out / recipe.name} exists already and would be replaced; name another folder.")
+
+
+def _identity(name: str) -> str:
+    """A model by its name and checksum, with the steps of its training, since the same name may mean another one."""
+    model = models.find_model(name)
+    return f"{model.identity()}, {model.metadata['training'].get('steps', 0)} steps"
 
 
 def _words_for(device: torch.device) -> str:

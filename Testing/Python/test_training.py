@@ -217,6 +217,23 @@ def test_a_model_that_the_recipe_builds_on_is_found_where_it_was_just_trained(fo
     assert models.find_model("ddos-unet").folder == out / "ddos-unet"
 
 
+def test_a_model_is_trained_further_and_says_from_what(folder_of_images, tmp_path, monkeypatch):
+    call = ["train", "stenhance-sr-through-plane", "--data", str(folder_of_images), "--device", "cpu", "--steps", "1"]
+    assert main([*call, "--out", str(tmp_path), "--start-from", "stenhance-sr-through-plane"]) == 0
+    shipped = models.find_model("stenhance-sr-through-plane")
+    metadata = json.loads((tmp_path / "stenhance-sr-through-plane" / "configs" / "metadata.json").read_text())
+    started = metadata["training"]["started_from"]
+    assert started == f"{shipped.identity()}, {shipped.metadata['training']['steps']} steps"
+    before = models.load("stenhance-sr-through-plane").state_dict()
+    monkeypatch.setenv(models.VARIABLE, os.fspath(tmp_path))
+    after = models.load("stenhance-sr-through-plane").state_dict()
+    distance, size = (
+        sum(float(v.square().sum()) for v in each)
+        for each in ([after[name] - before[name] for name in before], before.values())
+    )
+    assert 0 < distance < 0.2 * size, "one step does not lead far away"
+
+
 def test_a_finished_model_from_elsewhere_is_not_replaced(folder_of_images, tmp_path, capsys):
     (tmp_path / "edsr-x2").mkdir()
     assert main(["train", "edsr-x2", "--data", str(folder_of_images), "--out", str(tmp_path)]) == 1

@@ -14,25 +14,27 @@ RECIPE = Recipe(
     network="stenhance-sr",
     configuration={"features": 64, "blocks": 11, "told_of_scan": True},
     exercise=CineFrames,
-    steps=16_000,
+    steps=14_000,
     learning_rate=2e-3,
     card=Card(
         task="super-resolution",
-        intended_use="Research: cines of low in-plane resolution, factors 1 to 5 per axis, with a sharp planning scan "
-        "where there is one.",
+        intended_use="Research: cines of low in-plane resolution as scanners show them, interpolated or not, factors 1 "
+        "to 5 per axis from what was measured, with a sharp planning scan where there is one.",
         network_data_format={
             "inputs": "zero-filled frames t, t-1, t+1 aligned to t (B, 3, J, I); sharp prior aligned to t (B, 1, J, I) "
-            "or zeros; measured share of k-space along J and I (B, 2); float32",
+            "or zeros; measured share of k-space along J and I (B, 2); noise n as n / (n + 0.02) and by how much the "
+            "scanner's filter had lowered the edge along J and I (B, 3); float32",
             "outputs": "(B, 1, J, I) float32, before data consistency",
             "intensity": "divided by the 99.9th percentile of the magnitude of the input sequence",
-            "grid": "that of the zero-filled images: low sample n lies at index n · factor",
+            "grid": "that of the zero-filled images of what was measured, the filter undone: measured sample "
+            "n lies at index n · factor",
         },
         limits=(
             "Trained on short-axis cardiac cines and stills of 1.5 T (bSSFP) only; other anatomy, contrast and field "
             "strength were not tried.",
-            "Data consistency holds the measured centre of k-space exactly, with its noise and with any filter that "
-            "the scanner applied; switch it off for images with noise of 2 % or more, for filtered ones, and for "
-            "averages of 3×3 pixels or more, but not of 2×2.",
+            "What was measured is found from images and header. Where that is wrong, so is the result: filters that "
+            "lower k-space smoothly are found only in part, those that an unusual anatomy resembles are made up.",
+            "Partial Fourier is not undone; averages of 3×3 pixels or more are better without data consistency.",
             "Detail finer than the measurement is a guess from other patients and, where given, the planning scan.",
             "Factors above 5 were not trained.",
         ),
