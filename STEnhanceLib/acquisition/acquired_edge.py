@@ -47,6 +47,7 @@ class Edge:
         shape: its parameters, in units of `edge`.
         drop: nepers of power lost beyond the edge, against the spectrum continued.
         fall: nepers by which what lies beyond the edge falls towards the highest frequency.
+        left_out: what partial Fourier left out along the axis, in words.
         misfit, misfit_native: root mean square, nepers, with the edge and without any.
     """
 
@@ -58,6 +59,7 @@ class Edge:
     fall: float
     misfit: float
     misfit_native: float
+    left_out: str = ""
 
     @property
     def strength(self) -> float:
@@ -123,11 +125,11 @@ def find_edge(measured: Profile) -> Edge:
     tried = [(family, shape, edge) for family, shape in SHAPES for edge in edges]
     found = fit.solve(tried)
     best = None
-    for family, penalty in PENALTIES.items():
-        those = [n for n, (kind, _, _) in enumerate(tried) if kind == family]
+    for family, shape in STARTS:
+        those = [n for n, (kind, other, _) in enumerate(tried) if kind == family and shape in (None, other)]
         start = min(those, key=lambda n: found.cost[n])
         refined = fit.refined(tried[start], found.coefficients[start], edges[1] / edges[0] - 1)
-        cost = refined.cost[0] * penalty
+        cost = refined.cost[0] * PENALTIES[family]
         if best is None or cost < best[0]:
             best = cost, refined
     return fit.edge(best[1], native)
@@ -248,8 +250,9 @@ class _Fit:
 CENTRE = np.array([0, -3.3, 0, 0, 0, 0, 0])
 PRIOR = 0.3**2 / np.array([1e6, 0.6, 0.4, 1e6, 1e6, 3.0, 3.0]) ** 2
 PENALTIES = {SHARP: 1.0, FERMI: 1.04, TUKEY: 1.15}
+STARTS = ((SHARP, None), (FERMI, None), (TUKEY, (0.3,)), (TUKEY, (1.0,)))  # family, and of which shape; any if None
 STEPS = {SHARP: (), FERMI: (0.08, 0.03), TUKEY: (0.25,)}
-LIMITS = {SHARP: (), FERMI: ((0.7, 1.3), (0.005, 0.2)), TUKEY: ((0.05, 1.0),)}
+LIMITS = {SHARP: (), FERMI: ((0.85, 1.2), (0.005, 0.12)), TUKEY: ((0.05, 1.0),)}
 
 
 def _first(measured: Profile) -> int:
