@@ -85,9 +85,18 @@ class Acquired:
         return self.measured_ji != self.shown_ji
 
     def window(self) -> np.ndarray:
-        """(measured_j, measured_i) float32: what the filter left of every frequency; 0 in corners that were cut."""
-        separable = np.outer(self.window_j, self.window_i)
-        return separable * _within_corners(self.measured_ji) if self.corners_cut else separable
+        """(measured_j, measured_i) float32: what the filter left of every frequency; 0 in corners that were cut.
+
+        A filter that fades out and leaves nothing in the corners is round, as Fermi's is.
+        """
+        if not self.corners_cut:
+            return np.outer(self.window_j, self.window_i)
+        radius = np.hypot(*np.meshgrid(*(np.fft.fftfreq(n) * 2 for n in self.measured_ji), indexing="ij"))
+        along = [
+            np.interp(radius, np.abs(np.fft.fftfreq(n))[: n // 2] * 2, window[: n // 2])
+            for n, window in zip(self.measured_ji, (self.window_j, self.window_i), strict=True)
+        ]
+        return ((along[0] + along[1]) / 2 * (radius <= CORNER)).astype(np.float32)
 
     def line(self) -> str:
         """One line for the user, rows × columns."""
@@ -323,8 +332,3 @@ def _sureness(edge: Edge, raw: Edge) -> float:
     if edge is not NATIVE:
         return float(np.clip(1 - edge.misfit / max(edge.misfit_native, 1e-9), 0, 1))
     return float(np.clip(1 - raw.strength / 8, 0.3, 0.9))
-
-
-def _within_corners(shape: tuple[int, int]) -> np.ndarray:
-    radius = np.hypot(*np.meshgrid(*(np.fft.fftfreq(n) * 2 for n in shape), indexing="ij"))
-    return (radius <= CORNER).astype(np.float32)

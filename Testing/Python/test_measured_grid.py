@@ -39,7 +39,7 @@ def shown_larger(sequence: ImageSequence, measured: tuple[int, int]) -> ImageSeq
 
 def test_a_zero_fill_is_undone_exactly(thorax):
     shown = shown_larger(thorax, (80, 64))
-    found = acquired.estimate(shown, "64x80")
+    found = acquired.estimate(shown, "80x64")
     measured = on_measured_grid(shown, found)
     assert measured.grid.shape == (1, 80, 64)
     assert np.allclose(measured.frames, centre_crop.crop(thorax.frames, (80, 64)), atol=1e-4 * thorax.frames.max())
@@ -66,7 +66,7 @@ def test_where_nothing_is_known_to_be_interpolated_the_images_are_seen_as_they_a
 
 
 def test_a_matrix_that_cannot_have_been_measured_is_refused(thorax):
-    with pytest.raises(STEnhanceError, match="expected columns × rows such as 128x128"):
+    with pytest.raises(STEnhanceError, match="expected rows × columns such as 128x128"):
         run(thorax, "stenhance-sr", acquired="300x200")
 
 
