@@ -18,7 +18,6 @@ from STEnhanceLib.acquisition import acquired_header as header
 from STEnhanceLib.acquisition import acquired_spectrum as spectrum
 from STEnhanceLib.acquisition.acquired_edge import (
     FADED,
-    HIGHEST,
     LEAST_STRENGTH_EXPECTED,
     NATIVE,
     Edge,
@@ -304,7 +303,7 @@ def _believed(raw, edges, said: tuple[float, float], shown: tuple[int, int]) -> 
 
 def _expected(edge: Edge, said: float, size: int) -> bool:
     """An edge that is seen at least weakly where it is said to be."""
-    seen = edge.strength >= LEAST_STRENGTH_EXPECTED and edge.share < HIGHEST
+    seen = edge.strength >= LEAST_STRENGTH_EXPECTED and edge.told_from_all
     return seen and abs(edge.share * size / said - 1) <= ALIKE
 
 
