@@ -23,7 +23,7 @@ HIGHEST_FADED = 0.965  # the same, where samples reach the end and only the filt
 SMALLEST = 0.25  # the smallest share of the shown matrix that is looked for
 SHARP, FERMI, TUKEY = "no filter", "Fermi", "Tukey"
 # How well an edge must be seen, see `Edge.strength`; and where something else, such as the header, says the same.
-LEAST_STRENGTH = {SHARP: 2.5, FERMI: 3.8, TUKEY: 3.8}
+LEAST_STRENGTH = {SHARP: 7.0, FERMI: 7.0, TUKEY: 7.0}
 LEAST_STRENGTH_EXPECTED = 1.2
 EVEN, LEAST_STRENGTH_EVEN, LEAST_GAIN_EVEN = 0.8, 2.3, 2.2  # nepers that a floor may fall to be called even
 # (family, parameters) that are tried at every edge: Fermi by radius and width, Tukey by its share, all in edges.
