@@ -127,7 +127,8 @@ def read_part(sequence_node, grid: Grid, frames: Sequence[int], slices: slice) -
     sequence_node, _ = find_sequence(sequence_node)
     images = (sequence_node.GetNthDataNode(int(index)).GetImageData() for index in frames)
     voxels = [_voxels(image)[slices].astype(np.float32) for image in images]
-    return ImageSequence.from_frames(voxels, grid.part(frames, slices), name=sequence_node.GetName() or "")
+    name, attributes = sequence_node.GetName() or "", _provenance(sequence_node)
+    return ImageSequence.from_frames(voxels, grid.part(frames, slices), name=name, attributes=attributes)
 
 
 def describe_sequence(

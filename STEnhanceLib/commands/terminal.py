@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from STEnhanceLib import models, progress
+from STEnhanceLib.acquisition import acquired
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.evaluation.metrics import Scores
 from STEnhanceLib.methods.declaration import Method
@@ -59,6 +60,11 @@ def show_sequence(sequence: ImageSequence) -> None:
     table.add_column()
     table.add_row("Name", sequence.name)
     table.add_row("Size", f"{frames} × {slices} × {j} × {i} voxels, {sequence.frames.dtype}")
+    measured = acquired.estimate(sequence)
+    table.add_row("Measured", measured.line())
+    for name, ji in (("header", measured.header_ji), ("images", measured.images_ji)):
+        if ji is not None:
+            table.add_row(f"  by the {name}", f"about {acquired.matrix_text(ji)} (rows × columns)")
     table.add_row("Spacing", " × ".join(f"{size:.4f}" for size in sequence.grid.spacing_mm) + " mm (i × j × k)")
     table.add_row("Origin", ", ".join(f"{mm:.3f}" for mm in sequence.ijk_to_ras[:3, 3]) + " mm (RAS)")
     if len(sequence) > 1:
@@ -71,7 +77,7 @@ def show_sequence(sequence: ImageSequence) -> None:
         if name.startswith("STEnhance."):
             table.add_row(name.removeprefix("STEnhance."), value)
     out.print(table)
-    show_notes(sequence.notes)
+    show_notes((*sequence.notes, *measured.notes))
 
 
 def show_methods(methods: list[Method]) -> None:

@@ -27,6 +27,14 @@ DESCRIPTION = (
     "RepetitionTime",
     "EchoTime",
     "FlipAngle",
+    # What was measured of what is shown, see `acquisition/acquired_header.py`.
+    "AcquisitionMatrix",
+    "InPlanePhaseEncodingDirection",
+    "PercentSampling",
+    "PercentPhaseFieldOfView",
+    "ReconstructionDiameter",
+    "SliceThickness",
+    "SpacingBetweenSlices",
 )
 
 

@@ -6,17 +6,22 @@ import contextlib
 import html
 from typing import Any
 
+import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
 from STEnhanceLib import scene
+from STEnhanceLib.acquisition import acquired
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.panels import words
 from STEnhanceLib.panels.images_only import is_no_image
 from STEnhanceLib.panels.parameter_node import EnhanceParameterNode
 from STEnhanceLib.sequence import Grid
 
+FRAMES_LOOKED_AT = 4  # to tell what was measured
+
 _CYCLE = {"": None, "yes": True, "no": False}
+_measured: dict[tuple, tuple[str, tuple[str, ...]]] = {}  # of the images that were last looked at
 
 
 def corrections(parameters: EnhanceParameterNode) -> dict[str, Any]:
@@ -48,6 +53,27 @@ def kspace_file_of(node) -> str:
     return ""
 
 
+def measured(node, grid: Grid) -> tuple[str, tuple[str, ...]]:
+    """What was measured of the images of a sequence, as a line, and notes: by the middle slice of a few frames.
+
+    Kept until the images change, since it takes a tenth of a second. Empty where the voxels cannot be used, which a run
+    will say.
+    """
+    sequence_node = scene.find_sequence(node)[0]
+    frames = np.unique(np.linspace(0, len(grid) - 1, FRAMES_LOOKED_AT).astype(int))
+    images = (sequence_node.GetNthDataNode(int(index)).GetImageData() for index in frames)
+    key = (sequence_node.GetID(), sequence_node.GetMTime(), *((image.GetMTime(), id(image)) for image in images))
+    if key not in _measured:
+        middle = grid.shape[0] // 2
+        _measured.clear()
+        try:
+            found = acquired.estimate(scene.read_part(sequence_node, grid, frames, slice(middle, middle + 1)))
+            _measured[key] = words.measured(found), found.notes
+        except STEnhanceError:
+            _measured[key] = "", ()
+    return _measured[key]
+
+
 def show_input(ui, parameters: EnhanceParameterNode) -> Grid | None:
     """Describe the input in the panel.
 
@@ -63,7 +89,8 @@ def show_input(ui, parameters: EnhanceParameterNode) -> Grid | None:
     except STEnhanceError as error:
         ui.foundLabel.text = words.bad(str(error))
         return None
-    ui.foundLabel.text = words.grid(grid)
-    ui.assumedLabel.text = "<br>".join(map(html.escape, notes)) or _("nothing")
+    line, more_notes = measured(parameters.inputNode, grid)
+    ui.foundLabel.text = words.grid(grid) + (f"<br>{html.escape(line)}" if line else "")
+    ui.assumedLabel.text = "<br>".join(map(html.escape, (*notes, *more_notes))) or _("nothing")
     ui.cyclicCheckBox.checked = grid.periodic
     return grid

@@ -7,6 +7,7 @@ import math
 
 from slicer.i18n import tr as _
 
+from STEnhanceLib.acquisition.acquired import Acquired
 from STEnhanceLib.methods import Enhancement, Method
 from STEnhanceLib.sequence import Grid
 
@@ -26,6 +27,11 @@ def grid(found: Grid) -> str:
             dt=found.frame_duration_ms, total=found.times_ms[-1] - found.times_ms[0]
         )
     return text
+
+
+def measured(found: Acquired) -> str:
+    """What was measured of what is shown: one line."""
+    return found.line().capitalize() + (" " + _("(rows × columns)") if found.interpolated else "")
 
 
 def method_card(method: Method) -> str:

@@ -1,0 +1,269 @@
+"""The resolution that a scan was measured with, as a fact about a sequence.
+
+A picture of 256 × 256 voxels seldom was measured with 256 × 256 samples: scanners measure less, fade out the edge of
+k-space, fill the rest with zeros and transform. What was measured is found from the images (`acquired_spectrum`) and
+from the header (`acquired_header`), which check each other; the images decide, and in doubt nothing is claimed: then
+the shown grid counts as measured.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from STEnhanceLib.acquisition import acquired_header as header
+from STEnhanceLib.acquisition import acquired_spectrum as spectrum
+from STEnhanceLib.acquisition.acquired_edge import (
+    FADED,
+    HIGHEST,
+    LEAST_STRENGTH_EXPECTED,
+    NATIVE,
+    Edge,
+    ends_later,
+    find_edge,
+)
+from STEnhanceLib.acquisition.acquired_spectrum import CORNER, Spectra
+from STEnhanceLib.errors import STEnhanceError
+from STEnhanceLib.sequence import ImageSequence
+
+ALIKE = 0.05  # header and images agree, as shares
+SHOWN = "shown"  # the user says that nothing was interpolated
+SMALLEST = 8  # samples along an axis
+TURNED = 0.6  # nepers by which quadrants differ that were turned
+
+
+@dataclass(frozen=True, eq=False)
+class Acquired:
+    """What was measured of the images of a sequence, and where that is known from.
+
+    Attributes:
+        shown_ji: matrix of the images as given, (J, I).
+        measured_ji: matrix that was measured over the same field of view, up to where the scanner's filter falls to a
+            tenth; `shown_ji` where nothing was interpolated.
+        window_j, window_i: (measured_j,), (measured_i,) float32 in (0, 1], in the order of the transform: amplitude
+            that the filter left of every frequency along each axis.
+        corners_cut: k-space has no samples in its corners.
+        partial_fourier: which side of k-space was left out, and how much of it; empty for none, and for magnitudes,
+            which do not show it.
+        noise_std: of real and imaginary part each, in units of the images, on the shown grid; NaN where unknown.
+        noise_spectrum: (measured_j, measured_i) float32, power of the noise at every frequency, of mean 1.
+        source: "header", "images", "header and images", "user" or "none".
+        sureness: 0 … 1.
+        notes: sentences for the user.
+        header_ji, images_ji: what each of them says by itself; None where it says nothing.
+    """
+
+    shown_ji: tuple[int, int]
+    measured_ji: tuple[int, int]
+    window_j: np.ndarray
+    window_i: np.ndarray
+    corners_cut: bool
+    partial_fourier: str
+    noise_std: float
+    noise_spectrum: np.ndarray
+    source: str
+    sureness: float
+    notes: tuple[str, ...] = ()
+    header_ji: tuple[int, int] | None = None
+    images_ji: tuple[int, int] | None = None
+
+    @property
+    def interpolated(self) -> bool:
+        """More is shown than was measured."""
+        return self.measured_ji != self.shown_ji
+
+    def window(self) -> np.ndarray:
+        """(measured_j, measured_i) float32: what the filter left of every frequency; 0 in corners that were cut."""
+        separable = np.outer(self.window_j, self.window_i)
+        return separable * _within_corners(self.measured_ji) if self.corners_cut else separable
+
+    def line(self) -> str:
+        """One line for the user, rows × columns."""
+        shown, measured = matrix_text(self.shown_ji), matrix_text(self.measured_ji)
+        known = {
+            "header and images": "header and images agree",
+            "images": "found from the images",
+            "header": "as the header says",
+            "user": "as you say",
+        }.get(self.source, "")
+        if not self.interpolated:
+            known = known if self.source != "images" else "the images show no interpolation"
+            return "; ".join(filter(None, (f"shown and measured as {shown}", known)))
+        about = "" if self.source == "user" else "about "
+        return f"shown as {shown}, measured as {about}{measured}; {known}"
+
+
+def matrix_text(ji: tuple[float, float]) -> str:
+    """224 × 160, rows × columns."""
+    return f"{ji[0]:.0f} × {ji[1]:.0f}"
+
+
+def estimate(sequence: ImageSequence, wanted: str = "") -> Acquired:
+    """Find out what was measured.
+
+    Args:
+        sequence: magnitude, signed or complex images.
+        wanted: empty to find out; "shown" where nothing was interpolated; or the measured matrix as the user knows it,
+            rows × columns, "224x160". Filter and noise are found from the images in either case.
+
+    Raises:
+        STEnhanceError: `wanted` is neither, or larger than what is shown.
+    """
+    shown = tuple(sequence.frames.shape[-2:])
+    given = _wanted(wanted, shown) if wanted.strip() else None
+    seen = spectrum.spectra(sequence.frames)
+    if given is not None:
+        edges = _with_matrix(_edges(seen, shown), given, shown)
+        return replace(_complete(sequence, seen, edges, given), source="user", sureness=1.0)
+    if sequence.attributes.get("STEnhance.Task") == "super-resolution":
+        method = sequence.attributes.get("STEnhance.MethodTitle", "A method of STEnhance")
+        note = f"{method} made this grid, not the scanner: it counts as measured."
+        return replace(_complete(sequence, seen, (NATIVE, NATIVE), shown), notes=(note,))
+    return _found(sequence, seen)
+
+
+def _found(sequence: ImageSequence, seen: Spectra) -> Acquired:
+    shown = tuple(sequence.frames.shape[-2:])
+    read, notes = header.readings(sequence.attributes, shown, sequence.grid.spacing_mm[1::-1])
+    raw = _edges(seen, shown)
+    edges, doubts = _without_doubtful(seen, tuple(edge if edge.sure else NATIVE for edge in raw))
+    notes += doubts
+    measured = tuple(edge.share * size for edge, size in zip(edges, shown, strict=True))
+    images_ji = tuple(round(n) for n in measured)
+    header_ji = tuple(round(n) for n in read[0].ji) if read else None
+    source, sureness = "images", min(map(_sureness, edges, raw))
+    if read and not doubts:
+        best = min(read, key=lambda each: _distance(each.ji, _believed(raw, edges, each.ji, shown)))
+        header_ji = tuple(round(n) for n in best.ji)
+        edges = tuple(
+            one if _expected(one, said, size) else edge
+            for one, edge, said, size in zip(raw, edges, best.ji, shown, strict=True)
+        )
+        measured = tuple(edge.share * size for edge, size in zip(edges, shown, strict=True))
+        images_ji = tuple(round(n) for n in measured)
+        if _distance(best.ji, measured) <= ALIKE:
+            source, measured = "header and images", best.ji
+            sureness = 1 - (1 - sureness) / 2
+            notes += (f"The header was read so that {best.how}.",) if best.how else ()
+        else:
+            notes += (
+                f"The header says {matrix_text(best.ji)} samples, the images show {matrix_text(measured)}. "
+                "The images were followed.",
+            )
+    matrix = tuple(min(round(n), most) for n, most in zip(measured, shown, strict=True))
+    found = _complete(sequence, seen, edges, matrix)
+    return replace(found, source=source, sureness=sureness, notes=notes, header_ji=header_ji, images_ji=images_ji)
+
+
+def _edges(seen: Spectra, shown: tuple[int, int]) -> tuple[Edge, Edge]:
+    """The best hypothesis along each axis, sure or not."""
+    if not len(seen.slices) or min(shown) < 2 * SMALLEST:
+        return NATIVE, NATIVE
+    return tuple(find_edge(spectrum.profile(seen.mean, seen.taper, axis)) for axis in (0, 1))
+
+
+def _without_doubtful(seen: Spectra, edges: tuple[Edge, Edge]) -> tuple[tuple[Edge, Edge], tuple[str, ...]]:
+    """The edges without those that not all slices share, and none where images were turned after the scan."""
+    if all(edge is NATIVE for edge in edges):
+        return edges, ()
+    shares = tuple(edge.share for edge in edges)
+    if spectrum.turned(seen.mean, shares) > TURNED:
+        note = "What was measured is a turned rectangle of frequencies: the images were turned after the scan."
+        return (NATIVE, NATIVE), (f"{note} They are taken as they are.",)
+    kept = []
+    for axis, edge in enumerate(edges):
+        some = seen.slices[np.unique(np.linspace(0, len(seen.slices) - 1, 3).astype(int))] if edge is not NATIVE else ()
+        finer = len(some) > 1 and any(ends_later(spectrum.profile(one, seen.taper, axis), edge) for one in some)
+        kept.append(NATIVE if finer else edge)
+    changed = any(one is not other for one, other in zip(kept, edges, strict=True))
+    note = "Not all slices were measured with the same matrix. They are taken as they are."
+    return tuple(kept), (note,) if changed else ()
+
+
+def _complete(
+    sequence: ImageSequence,
+    seen: Spectra,
+    edges: tuple[Edge, Edge],
+    measured: tuple[int, int],
+) -> Acquired:
+    """With filter, corners and noise, but without where it is known from."""
+    shown = tuple(sequence.frames.shape[-2:])
+    windows = []
+    for size, kept, edge in zip(shown, measured, edges, strict=True):
+        share = np.abs(np.fft.fftfreq(kept)) * 2 * kept / size
+        windows.append(edge.window(share).clip(FADED / 2, 1).astype(np.float32))
+    seen_any = len(seen.slices) > 0
+    cut = seen_any and spectrum.corners_cut(seen.mean, tuple(m / n for m, n in zip(measured, shown, strict=True)))
+    partial = _partial_fourier(seen, shown) if seen_any and np.iscomplexobj(sequence.frames) else ""
+    ones = np.ones(measured, np.float32)
+    found = Acquired(shown, measured, *windows, cut, partial, float("nan"), ones, "none", 0.5)
+    power = found.window() ** 2
+    std = spectrum.noise_std(sequence.frames, seen.taper, found.window().clip(FADED / 2)) if seen_any else float("nan")
+    return replace(found, noise_std=std, noise_spectrum=power / power.mean())
+
+
+def _partial_fourier(seen: Spectra, shown: tuple[int, int]) -> str:
+    """The side of k-space of complex images that ends well before the other."""
+    found = []
+    for axis, name in enumerate(("rows", "columns")):
+        after, before = (find_edge(spectrum.profile(seen.mean, seen.taper, axis, sign)) for sign in (1, -1))
+        ends = [edge.share if edge.sure else 1.0 for edge in (before, after)]
+        if min(ends) < 0.9 * max(ends):
+            side = "negative" if ends[0] < ends[1] else "positive"
+            left_out = (max(ends) - min(ends)) / (2 * max(ends))
+            found.append(f"the outer {left_out:.0%} of k-space along {name}, on the {side} side")
+    return " and ".join(found)
+
+
+def _with_matrix(edges: tuple[Edge, Edge], measured: tuple[int, int], shown: tuple[int, int]) -> tuple[Edge, Edge]:
+    """The filters that were seen, where they end about where the user says; else none."""
+    return tuple(
+        edge if _expected(edge, said, size) else NATIVE for edge, said, size in zip(edges, measured, shown, strict=True)
+    )
+
+
+def _believed(raw, edges, said: tuple[float, float], shown: tuple[int, int]) -> tuple[float, float]:
+    """What the images show, along each axis what they show weakly where that is about what is said."""
+    return tuple(
+        size * (one.share if _expected(one, expected, size) else edge.share)
+        for one, edge, expected, size in zip(raw, edges, said, shown, strict=True)
+    )
+
+
+def _expected(edge: Edge, said: float, size: int) -> bool:
+    """An edge that is seen at least weakly where it is said to be."""
+    seen = edge.strength >= LEAST_STRENGTH_EXPECTED and edge.share < HIGHEST
+    return seen and abs(edge.share * size / said - 1) <= ALIKE
+
+
+def _wanted(text: str, shown: tuple[int, int]) -> tuple[int, int]:
+    """(J, I) of "rows x columns"."""
+    if text.strip().lower() == SHOWN:
+        return shown
+    match = re.fullmatch(r"\s*(\d+)\s*[x×*, ]\s*(\d+)\s*", text, re.IGNORECASE)
+    measured = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not all(SMALLEST <= n <= most for n, most in zip(measured, shown, strict=True)):
+        raise STEnhanceError(
+            f"The measured matrix was given as {text.strip()!r}; expected rows × columns such as "
+            f"{shown[0]}x{shown[1]}, each at least {SMALLEST} and at most what is shown, or {SHOWN!r} where "
+            "nothing was interpolated."
+        )
+    return measured
+
+
+def _distance(one: tuple[float, float], other: tuple[float, float]) -> float:
+    return max(abs(a / b - 1) for a, b in zip(one, other, strict=True))
+
+
+def _sureness(edge: Edge, raw: Edge) -> float:
+    """Of an edge that is claimed, or of there being none although `raw` fits best."""
+    if edge is not NATIVE:
+        return float(np.clip(1 - edge.misfit / max(edge.misfit_native, 1e-9), 0, 1))
+    return float(np.clip(1 - raw.strength / 8, 0.3, 0.9))
+
+
+def _within_corners(shape: tuple[int, int]) -> np.ndarray:
+    radius = np.hypot(*np.meshgrid(*(np.fft.fftfreq(n) * 2 for n in shape), indexing="ij"))
+    return (radius <= CORNER).astype(np.float32)
