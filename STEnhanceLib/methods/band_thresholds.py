@@ -16,19 +16,19 @@ STRIDE = 2  # pixels from one block to the next: 16 blocks cover each pixel
 THRESHOLD = 2.5  # noise levels below which a coefficient counts as noise
 
 
-def noise_of(bands: Sequence[np.ndarray], centre: int, level: float) -> np.ndarray:
+def noise_of(bands: Sequence[np.ndarray], centre: int, level: np.ndarray | float) -> np.ndarray:
     """What counts as noise in the high band of a frame, (K, J, I).
 
     Args:
         bands: (K, J, I) each, the high bands of the frame and of its neighbours, in the order of time.
         centre: which of them is the frame.
-        level: standard deviation of the noise.
+        level: standard deviation of the noise, one for all coefficients of a block or (8, 8).
     """
     series = np.stack(bands, axis=1)
     return np.stack([band[centre] - _without_noise(band, centre, THRESHOLD * level) for band in series])
 
 
-def _without_noise(band: np.ndarray, centre: int, threshold: float) -> np.ndarray:
+def _without_noise(band: np.ndarray, centre: int, threshold: np.ndarray | float) -> np.ndarray:
     """Hard thresholding of overlapping space-time blocks; (n, J, I) to the denoised frame `centre`, (J, I)."""
     import scipy.fft
 

@@ -11,7 +11,6 @@ import scipy.fft
 import torch
 
 from STEnhanceLib.methods import band_thresholds, frequency_bands
-from STEnhanceLib.networks.band_denoiser import FRAMES, REACH
 from STEnhanceLib.training import losses
 from STEnhanceLib.training.exercises.images import brightened, cut, moments
 from STEnhanceLib.training.stock import Stock
@@ -22,6 +21,8 @@ AROUND = 128, 160  # that are set in motion and turned before; of samples on lar
 LEVELS = (0.005, 0.12)  # of the noise, where the brightest tissue is 1
 BANDS = (0.05, 0.3)  # low bands; half of the samples have the usual one
 USUAL_BAND = 0.1
+REACH = 2  # neighbours before and after
+FRAMES = 1 + 2 * REACH
 MISJUDGED = 0.1  # typical error of the noise level that the network is told, as part of it
 ALONE = 0.1  # share of the samples without neighbours
 NEAREST = 0.1  # share of those with the nearest neighbours only, as at the ends of a sequence that is no cycle

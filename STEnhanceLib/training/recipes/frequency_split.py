@@ -1,13 +1,13 @@
 """The network of frequency-split denoising: Rician noise of any level from 0.5 to 12 %."""
 
-from STEnhanceLib.training.exercises.noisy_frames import NoisyFrames
+from STEnhanceLib.training.exercises.noisy_frames import REACH, NoisyFrames
 from STEnhanceLib.training.recipe import Card, Recipe
 
 RECIPE = Recipe(
     name="frequency-split",
     title="Frequency-split denoiser",
     network="band-denoiser",
-    configuration={"features": 32, "blocks": 6},
+    configuration={"features": 32, "blocks": 6, "reach": REACH},
     exercise=NoisyFrames,
     steps=6_000,
     learning_rate=2e-3,
