@@ -118,7 +118,7 @@ def on_larger_pixels(images: torch.Tensor, shares: tuple[float, float]) -> torch
 
 
 def recombined(network, noisy: torch.Tensor, level: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """(B, 5, J, I) noisy frames t, t-1, t+1, t-2, t+2 to frames t without the noise of their high band, (B, 1, J, I)."""
+    """(B, 5, J, I) noisy frames t, t-1, t+1, … to frames t without the noise of their high band, (B, 1, J, I)."""
     noise = network(filtered(noisy, weight), level).float()
     return noisy[:, :1] - filtered(noise, weight)
 
