@@ -7,8 +7,13 @@ import numpy as np
 SCALE_PERCENTILE = 99.9
 
 
+def intensity_scale(images: np.ndarray) -> float:
+    """The 99.9th percentile of the magnitude of all images together: the intensity that noise and scores call 1."""
+    return float(np.percentile(np.abs(images), SCALE_PERCENTILE))
+
+
 def noise_std(reference: np.ndarray, percent: float) -> float:
-    """The noise level that is so many percent of the 99.9th percentile of the reference's magnitude.
+    """The noise level that is so many percent of the reference's intensity scale.
 
     It is the standard deviation of the real and of the imaginary part of every k-space sample. With the orthonormal
     Fourier convention and sensitivities of root-sum-of-squares 1, a fully sampled, coil-combined Cartesian image has
@@ -18,7 +23,7 @@ def noise_std(reference: np.ndarray, percent: float) -> float:
         reference: (..., J, I) images, all frames and slices, real or complex.
         percent: for example 1.
     """
-    return percent / 100 * float(np.percentile(np.abs(reference), SCALE_PERCENTILE))
+    return percent / 100 * intensity_scale(reference)
 
 
 def complex_noise(shape: tuple[int, ...], std: float, random: np.random.Generator) -> np.ndarray:

@@ -16,7 +16,7 @@ import numpy as np
 
 from STEnhanceLib.acquisition import centre_crop, thick_slices, windows
 from STEnhanceLib.acquisition.kspace import KSpace
-from STEnhanceLib.acquisition.noise import complex_noise, noise_std
+from STEnhanceLib.acquisition.noise import complex_noise, intensity_scale
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.sequence import ImageSequence
 
@@ -36,7 +36,7 @@ class _Scanner(NamedTuple):
     Attributes:
         measured, shown: matrices, as shares per axis of the matrix of the original.
         window: of the measured matrix.
-        noise_percent: complex, of the images on the measured matrix.
+        noise_percent: complex, of the intensity scale.
     """
 
     measured: float
@@ -76,6 +76,7 @@ ACQUISITIONS: dict[str, Acquisition] = {
     "c8": Acquisition(_ARTEFACTS, "kt-interleaved Cartesian lines, 8×, 8 coils, 1 % noise"),
     "h4": Acquisition(_ARTEFACTS, "random Cartesian lines around a fixed centre, 4×, 1 coil, 1 % noise"),
     "n5": Acquisition(_ARTEFACTS, "Rician noise of 5 %"),
+    "ni5": Acquisition(_ARTEFACTS, "Rician noise of 5 % on 0.625 of the matrix per axis, interpolated by zero-filling"),
     "t2": Acquisition(_TEMPORAL, "every 2nd frame kept"),
     "t4": Acquisition(_TEMPORAL, "every 4th frame kept"),
     "t6": Acquisition(_TEMPORAL, "only frame 0 and the end-systolic frame kept"),
@@ -90,11 +91,12 @@ _SCANNERS = {
     "i1": _Scanner(1 / 2, 1),
     "w4": _Scanner(1 / 4, 1 / 2, windows.fermi, NOISE_PERCENT),
     "w4h": _Scanner(1 / 4, 1 / 2, windows.hann, NOISE_PERCENT),
+    "n5": _Scanner(1, 1, None, 5.0),
+    "ni5": _Scanner(0.625, 1, None, 5.0),
 }
 _EVERY = {"t2": 2, "t4": 4, "st48": 8}
 _SPOKES_OR_ACCELERATION = re.compile(r"([rc])([1-9]\d?)")
 _RANDOM_ACCELERATION, _CENTRE_SHARE = {"h4": 4}, 0.08
-_RICIAN_PERCENT = {"n5": 5.0}
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +115,11 @@ class Simulation:
 
 
 def simulate(
-    sequence: ImageSequence, acquisition: str, seed: int = 0, end_systole_frame: int | None = None
+    sequence: ImageSequence,
+    acquisition: str,
+    seed: int = 0,
+    end_systole_frame: int | None = None,
+    scale: float | None = None,
 ) -> Simulation:
     """Degrade a sequence as an acquisition of the benchmark does.
 
@@ -123,6 +129,8 @@ def simulate(
         acquisition: a key of `ACQUISITIONS`, or r or c with another number, such as r20.
         seed: of noise, phase and random lines.
         end_systole_frame: for t6; if None, the frame that differs most from frame 0, and a note says so.
+        scale: the intensity of which noise is so many percent, where `sequence` is only a part of what is scored; if
+            None, that of the sequence.
 
     Raises:
         STEnhanceError: no such acquisition, or the sequence has too few frames, slices or pixels for it, or torch is
@@ -141,21 +149,16 @@ def simulate(
     if acquisition in _CROP_PER_AXIS:
         result = _cropped(result, _CROP_PER_AXIS[acquisition], acquisition)
     elif acquisition in _SCANNERS:
-        result = _shown_by_scanner(result, _SCANNERS[acquisition], acquisition, seed)
+        scanner = _SCANNERS[acquisition]
+        std = scanner.noise_percent / 100 * (intensity_scale(result.frames) if scale is None else scale)
+        result = _shown_by_scanner(result, scanner, std, seed)
+        record |= {"noise_percent": scanner.noise_percent, "noise_std": std} if std else {}
     elif acquisition == "z4":
         result = _thick_slices(result)
     elif acquisition == "t6":
         result, kept = _first_and_end_systole(result, end_systole_frame)
-    elif acquisition in _RICIAN_PERCENT:
-        percent = _RICIAN_PERCENT[acquisition]
-        std = noise_std(result.frames, percent)
-        random = np.random.default_rng((seed, 2))
-        # Frame by frame: noise as complex numbers takes twice the memory of the images.
-        noisy = [np.abs(frame + complex_noise(frame.shape, std, random)) for frame in result.frames]
-        result = dataclasses.replace(result, frames=np.stack(noisy))
-        record |= {"noise_percent": percent, "noise_std": std}
     elif acquisition in _RANDOM_ACCELERATION or spokes_or_acceleration(acquisition):
-        result, kspace = _undersampled(result, acquisition, seed)
+        result, kspace = _undersampled(result, acquisition, seed, scale)
         record |= {"coils": kspace.coils, "noise_percent": NOISE_PERCENT, "noise_std": kspace.noise_std}
     result = dataclasses.replace(
         result,
@@ -180,20 +183,19 @@ def _cropped(sequence: ImageSequence, per_axis: float, acquisition: str) -> Imag
     return dataclasses.replace(sequence, frames=frames, ijk_to_ras=grid.ijk_to_ras)
 
 
-def _shown_by_scanner(sequence: ImageSequence, scanner: _Scanner, acquisition: str, seed: int) -> ImageSequence:
-    """Magnitude images on the matrix that is shown, of a smaller one that was measured."""
-    small = _cropped(sequence, scanner.measured, acquisition).frames
-    shown = tuple(round(n * scanner.shown) for n in sequence.grid.shape[1:])
-    std, random = noise_std(small, scanner.noise_percent), np.random.default_rng((seed, 2))
-    frames = []
-    for frame in small:
-        if std:
-            frame = frame + complex_noise(frame.shape, std, random)  # noqa: PLW2901
-        if scanner.window:
-            frame = windows.filtered(frame, scanner.window(frame.shape[-2:]))  # noqa: PLW2901
-        frames.append(np.abs(centre_crop.zero_fill(frame, shown)).astype(np.float32))
+def _shown_by_scanner(sequence: ImageSequence, scanner: _Scanner, std: float, seed: int) -> ImageSequence:
+    """Magnitude images on the matrix that is shown, of a smaller one that was measured with noise."""
+    measured, shown = (tuple(max(2, round(n * share)) for n in sequence.grid.shape[1:]) for share in scanner[:2])
     grid = sequence.grid.resampled((sequence.grid.shape[0], *shown))
-    return dataclasses.replace(sequence, frames=np.stack(frames), ijk_to_ras=grid.ijk_to_ras)
+    random = np.random.default_rng((seed, 2))
+    frames = np.empty((len(sequence), *grid.shape), np.float32)
+    for frame, seen in zip(sequence.frames, frames, strict=True):  # as complex numbers, one at a time
+        samples = centre_crop.crop(frame, measured)
+        samples = samples + complex_noise(samples.shape, std, random) if std else samples
+        if scanner.window:
+            samples = windows.filtered(samples, scanner.window(measured))
+        np.abs(centre_crop.zero_fill(samples, shown), out=seen)
+    return dataclasses.replace(sequence, frames=frames, ijk_to_ras=grid.ijk_to_ras)
 
 
 def _thick_slices(sequence: ImageSequence) -> ImageSequence:
@@ -241,7 +243,9 @@ def spokes_or_acceleration(acquisition: str) -> tuple[str, int] | None:
     return (found[1], int(found[2])) if found else None
 
 
-def _undersampled(sequence: ImageSequence, acquisition: str, seed: int) -> tuple[ImageSequence, KSpace]:
+def _undersampled(
+    sequence: ImageSequence, acquisition: str, seed: int, scale: float | None
+) -> tuple[ImageSequence, KSpace]:
     """Radial or Cartesian samples, and the gridded or zero-filled magnitude images made from them."""
     try:
         import torch
@@ -258,8 +262,9 @@ def _undersampled(sequence: ImageSequence, acquisition: str, seed: int) -> tuple
     kind, number = spokes_or_acceleration(acquisition) or ("h", _RANDOM_ACCELERATION[acquisition])
     coils = torch.from_numpy(one_coil if kind == "h" else birdcage_sensitivities(sequence.grid, COILS))
     phase = 1 if np.iscomplexobj(sequence.frames) else smooth_phase(sequence.grid, seed)
-    std = noise_std(sequence.frames, NOISE_PERCENT)
-    if std == 0:
+    own = intensity_scale(sequence.frames)
+    std = NOISE_PERCENT / 100 * (own if scale is None else scale)
+    if own == 0:
         raise STEnhanceError(f"{acquisition} was to be simulated from images that are 0; expected some signal.")
     mask = trajectory = None
     if kind != "r":

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from STEnhanceLib import files
 from STEnhanceLib.errors import STEnhanceError
+from STEnhanceLib.evaluation.metrics import intensity_scale
 from STEnhanceLib.evaluation.protocols import Protocol, Trial, middle_slices
 from STEnhanceLib.sequence import ImageSequence
 
@@ -32,9 +33,13 @@ class Case(NamedTuple):
     facts: dict[str, Any]
 
     def spoil(self, protocol: Protocol, good: ImageSequence, slices: int | None) -> Trial:
-        """The trial of a protocol on the middle slices of this case; None for as many as the protocol says."""
+        """The trial of a protocol on the middle slices of this case; None for as many as the protocol says.
+
+        Noise is in percent of the intensity scale of all slices, as scores are.
+        """
         part = middle_slices(good, slices or protocol.middle_slices)
-        trial = protocol.trial(part, self.facts.get("end_systole_frame"), self.facts.get("periodic", True))
+        frame, periodic = self.facts.get("end_systole_frame"), self.facts.get("periodic", True)
+        trial = protocol.trial(part, frame, periodic, intensity_scale(good))
         remarks = (self.facts["remark"],) if "remark" in self.facts else ()
         return replace(trial, notes=remarks + trial.notes)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from STEnhanceLib.acquisition import noise
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.sequence import Grid, ImageSequence
 
@@ -98,7 +99,7 @@ def score(
 
 def intensity_scale(reference: ImageSequence) -> float:
     """The 99.9th percentile of the magnitudes of a sequence: the intensity that counts as 1."""
-    return float(np.percentile(reference.magnitude(), 99.9))
+    return noise.intensity_scale(reference.frames)
 
 
 def heart_box(centre_xy: tuple[float, float], shape: tuple[int, int, int]) -> tuple[slice, slice]:

@@ -64,14 +64,27 @@ class Protocol:
     middle_slices: int | None = None
     images_alone: bool = False
 
-    def trial(self, good: ImageSequence, end_systole_frame: int | None = None, periodic: bool = True) -> Trial:
+    def trial(
+        self,
+        good: ImageSequence,
+        end_systole_frame: int | None = None,
+        periodic: bool = True,
+        scale: float | None = None,
+    ) -> Trial:
         """Spoil a good sequence. It is taken as a full cardiac cycle or not, whatever its file says.
+
+        Args:
+            good: the sequence.
+            end_systole_frame: see `simulate`.
+            periodic: it is a full cycle.
+            scale: the intensity that scores count as 1, and of which noise is so many percent, where `good` is a part
+                of what they are made for; if None, that of `good`.
 
         Raises:
             STEnhanceError: the sequence does not suit the protocol, for example because it has too few frames.
         """
         good = replace(good, periodic=periodic)
-        spoilt = simulate(good, self.key, seed=0, end_systole_frame=end_systole_frame)
+        spoilt = simulate(good, self.key, seed=0, end_systole_frame=end_systole_frame, scale=scale)
         return self.ask(good, spoilt)
 
 
@@ -200,6 +213,10 @@ _FILTER = ", complex noise of 1 % of its brightness (seed 0), a {} filter"
 _PRIOR = " The first frame, fully sampled, is the prior for methods that take one, and is not scored."
 _COILS = "{}, 8 simulated coils, simulated smooth phase, complex noise of 1 % of the intensity scale (seed 0)."
 _RICIAN = "Magnitude of the images with complex white noise of 5 % of the intensity scale (seed 0); no coils simulated."
+_RICIAN_INTERPOLATED = (
+    "Measured on 0.625 of the matrix per axis with complex white noise of 5 % of the intensity scale (seed 0), "
+    "zero-filled to the whole matrix, magnitude; no coils simulated."
+)
 _CYCLE = "Every {} frame kept, of what is taken as one full cardiac cycle; only the others are scored."
 
 
@@ -236,6 +253,7 @@ PROTOCOLS: Mapping[str, Protocol] = {
             MIDDLE_SLICES_OF_COILS,
         ),
         Protocol("n5", _AR, _RICIAN, _images_alone, images_alone=True),
+        Protocol("ni5", _AR, _RICIAN_INTERPOLATED, _images_alone, images_alone=True),
         Protocol("t2", _TI, _CYCLE.format("2nd"), _full_cycle),
         Protocol("t4", _TI, _CYCLE.format("4th"), _full_cycle),
         Protocol(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -12,8 +12,8 @@ from STEnhanceLib.methods.tiles import in_tiles
 
 def noise_finder(
     model: str, scale: float, placement: Placement
-) -> Callable[[np.ndarray, np.ndarray | None, np.ndarray | None, float], np.ndarray]:
-    """A function like `band_thresholds.noise_of` that computes with a network.
+) -> Callable[[Sequence[np.ndarray], int, float], np.ndarray]:
+    """A function like `band_thresholds.noise_of` that computes with a network, of noise that is white.
 
     Args:
         model: name of the bundle.
@@ -24,11 +24,9 @@ def noise_finder(
 
     from STEnhanceLib.networks.band_denoiser import FOLD
 
-    def noise_of(now: np.ndarray, before: np.ndarray | None, after: np.ndarray | None, level: float) -> np.ndarray:
-        around = (now, now if before is None else before, now if after is None else after)
-        bands = np.stack(around, axis=1) / np.float32(scale)  # (K, 3, J, I)
-
+    def noise_of(bands: Sequence[np.ndarray], centre: int, level: float) -> np.ndarray:
         def found(network, device, largest) -> np.ndarray:
+            seen = np.stack(_around(bands, centre, network.reach), axis=1) / np.float32(scale)
             told = torch.full((1, 1), level / scale, device=device)
             # Slice by slice, as one fits the cache of a CPU: all at once take twice as long.
             noise = [
@@ -39,10 +37,17 @@ def noise_finder(
                     multiple=FOLD,
                     largest=largest,
                 )
-                for of_slice in bands
+                for of_slice in seen
             ]
             return torch.cat(noise)[:, 0].cpu().numpy()
 
         return placement.run(model, found) * np.float32(scale)
 
     return noise_of
+
+
+def _around(bands: Sequence[np.ndarray], centre: int, reach: int) -> list[np.ndarray]:
+    """t, t-1, t+1, t-2, …; where there is none, a nearer one or the frame itself."""
+    sides = bands[centre::-1], bands[centre:]
+    near = [side[min(steps, len(side) - 1)] for steps in range(1, reach + 1) for side in sides]
+    return [bands[centre], *near]

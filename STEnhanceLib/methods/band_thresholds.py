@@ -1,10 +1,12 @@
 """The classical denoiser of the high band: small cosine coefficients of overlapping space-time blocks are noise.
 
-Each 8×8 block, together with the same block one frame earlier and later, is transformed by the cosine transform,
+Each 8×8 block, together with the same block of the frames before and after, is transformed by the cosine transform,
 coefficients below a multiple of the noise level are removed, and overlapping blocks are averaged.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -14,19 +16,19 @@ STRIDE = 2  # pixels from one block to the next: 16 blocks cover each pixel
 THRESHOLD = 2.5  # noise levels below which a coefficient counts as noise
 
 
-def noise_of(now: np.ndarray, before: np.ndarray | None, after: np.ndarray | None, level: float) -> np.ndarray:
+def noise_of(bands: Sequence[np.ndarray], centre: int, level: np.ndarray | float) -> np.ndarray:
     """What counts as noise in the high band of a frame, (K, J, I).
 
     Args:
-        now, before, after: (K, J, I) the high bands of the frame and of its neighbours, None where there is none.
-        level: standard deviation of the noise.
+        bands: (K, J, I) each, the high bands of the frame and of its neighbours, in the order of time.
+        centre: which of them is the frame.
+        level: standard deviation of the noise, one for all coefficients of a block or (8, 8).
     """
-    bands = np.stack([band for band in (before, now, after) if band is not None], axis=1)
-    centre = 0 if before is None else 1
-    return np.stack([band[centre] - _without_noise(band, centre, THRESHOLD * level) for band in bands])
+    series = np.stack(bands, axis=1)
+    return np.stack([band[centre] - _without_noise(band, centre, THRESHOLD * level) for band in series])
 
 
-def _without_noise(band: np.ndarray, centre: int, threshold: float) -> np.ndarray:
+def _without_noise(band: np.ndarray, centre: int, threshold: np.ndarray | float) -> np.ndarray:
     """Hard thresholding of overlapping space-time blocks; (n, J, I) to the denoised frame `centre`, (J, I)."""
     import scipy.fft
 

@@ -11,7 +11,7 @@ from STEnhanceLib.assurance.unsupported import fraction
 from STEnhanceLib.methods import drawn_moments, learned, output_times
 from STEnhanceLib.methods.declaration import EnhancedFrame, Enhancement, Method, Task, parameter
 from STEnhanceLib.methods.drawn_moments import Draws, Wanted
-from STEnhanceLib.methods.measured_grid import FinerThanMeasured, acquired_parameter
+from STEnhanceLib.methods.measured_grid import FinerThanMeasured, measured_parameter
 from STEnhanceLib.methods.output_times import Moment, OutputTimes
 from STEnhanceLib.methods.sampling import SPREAD
 from STEnhanceLib.methods.target_grid import FinerGrid
@@ -30,7 +30,7 @@ class LatentDiffusionParameters(Draws, OutputTimes):
         label="Finer pixels",
     )
     data_consistency: bool = parameter(True, "Keep the frequencies of measured frames exactly as they are.")
-    acquired: str = acquired_parameter()
+    acquired: str = measured_parameter()
     model: str = learned.model_parameter()
 
 

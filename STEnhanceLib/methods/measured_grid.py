@@ -1,4 +1,9 @@
-"""Images brought to the grid on which a scanner measured them, its filter undone: what networks are to see."""
+"""Images on the grid on which they were measured, and results back on the one that is shown.
+
+Scanners show more voxels than they measured. Undoing that zero-fill is exact for the frequencies that were measured,
+and their filter can be undone as far as it left something. What magnitude images hold beyond the measured frequencies
+is what taking the magnitude brought there.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +21,7 @@ from STEnhanceLib.sequence import ImageSequence
 LOWEST = 0.1  # of a filter: beyond, its inverse would multiply what is not signal by more than ten
 
 
-def acquired_parameter():
+def measured_parameter():
     """The parameter `acquired` of every method that sees images on their measured grid."""
     return parameter(
         "",
@@ -30,7 +35,7 @@ def acquired_parameter():
 class FinerThanMeasured(FinerGrid):
     """How fine, counted from the grid that is shown, and what of that was measured."""
 
-    acquired: str = acquired_parameter()
+    acquired: str = measured_parameter()
 
     def measured(self, sequence: ImageSequence, notes: list[str]) -> tuple[Acquired | None, ImageSequence]:
         """What is known of the scan, and the images on the grid on which they were measured.
@@ -51,18 +56,33 @@ class FinerThanMeasured(FinerGrid):
         notes += found.notes
         if found.interpolated or is_filtered(found):
             notes.append(f"The images were taken back to what was measured: {found.line()}.")
-        return found, on_measured_grid(sequence, found)
+        return found, unfiltered(on_measured_grid(sequence, found), found)
 
 
 def on_measured_grid(sequence: ImageSequence, found: Acquired) -> ImageSequence:
-    """The same field of view on the matrix that was measured, the scanner's filter undone; exact for a zero-fill."""
-    if not found.interpolated and not is_filtered(found):
+    """The same field of view on the matrix that was measured; exact for a zero-fill. The sequence itself if native."""
+    if not found.interpolated:
         return sequence
     grid = sequence.grid.resampled((sequence.grid.shape[0], *found.measured_ji))
     frames = np.stack([centre_crop.crop(frame, found.measured_ji) for frame in sequence.frames])
-    if is_filtered(found):
-        frames = windows.filtered(frames, inverse(found)).astype(frames.dtype)
     return replace(sequence, frames=frames, ijk_to_ras=grid.ijk_to_ras)
+
+
+def unfiltered(measured: ImageSequence, found: Acquired) -> ImageSequence:
+    """Images on the measured grid with the scanner's filter undone."""
+    if not is_filtered(found):
+        return measured
+    return replace(measured, frames=windows.filtered(measured.frames, inverse(found)).astype(measured.frames.dtype))
+
+
+def back(frame: np.ndarray, shown_ji: tuple[int, int]) -> np.ndarray:
+    """(…, J, I) of a result on the measured grid, zero-filled to the shown one."""
+    return centre_crop.zero_fill(frame, shown_ji)
+
+
+def beyond(shown: np.ndarray, measured_ji: tuple[int, int]) -> np.ndarray:
+    """What shown frames (…, J, I) hold at frequencies that were not measured."""
+    return shown - centre_crop.zero_fill(centre_crop.crop(shown, measured_ji), shown.shape[-2:])
 
 
 def is_filtered(found: Acquired) -> bool:

@@ -45,7 +45,7 @@ def main() -> None:
     scale = metrics.intensity_scale(whole)
     frame = case.facts.get("end_systole_frame", len(whole) // 3)
     protocol = find_protocol(options.protocol)
-    trial = protocol.trial(middle_slices(whole, 1), frame, case.facts.get("periodic", True))
+    trial = protocol.trial(middle_slices(whole, 1), frame, case.facts.get("periodic", True), scale)
     if protocol.task is Task.TEMPORAL_INTERPOLATION:
         frame = trial.scored[len(trial.scored) // 2]
     box = np.s_[:, :] if phantom else metrics.heart_box(case.facts["heart_centre_xy"], trial.reference.grid.shape)
