@@ -19,13 +19,16 @@ import numpy as np
 
 FADED = 0.1  # amplitude of the filter below which nothing counts as measured
 HIGHEST = 0.98  # the largest share that is told from all
-HIGHEST_FADED = 0.965  # the same, where samples reach the end and only the filter fades before
+HIGHEST_FADED = 0.95  # the same, where a filter may fade before samples end
 SMALLEST = 0.25  # the smallest share of the shown matrix that is looked for
 SHARP, FERMI, TUKEY = "no filter", "Fermi", "Tukey"
 # How well an edge must be seen, see `Edge.strength`; and where something else, such as the header, says the same.
 LEAST_STRENGTH = {SHARP: 2.5, FERMI: 3.8, TUKEY: 3.8}
 LEAST_STRENGTH_EXPECTED = 1.2
 EVEN, LEAST_STRENGTH_EVEN, LEAST_GAIN_EVEN = 0.8, 2.3, 2.2  # nepers that a floor may fall to be called even
+# The phase of the object, which a magnitude leaves out, moves frequencies to both sides: what ends at a filter's edge
+# does so within this many frequencies.
+FADING = 2.0
 # (family, parameters) that are tried at every edge: Fermi by radius and width, Tukey by its share, all in edges.
 SHAPES = (
     (SHARP, ()),
@@ -84,7 +87,7 @@ class Edge:
     @property
     def told_from_all(self) -> bool:
         """Whether it is not merely the fading of a filter over samples that reach the end."""
-        return self.share < (HIGHEST if self.edge < HIGHEST else HIGHEST_FADED)
+        return self.share < (HIGHEST if self.family == SHARP else HIGHEST_FADED)
 
     def window(self, share: np.ndarray) -> np.ndarray:
         """Amplitude of the filter at these shares of the Nyquist frequency of the shown matrix."""
@@ -181,7 +184,8 @@ class _Fit:
         """(H, N // 2 + 1) power of filters at every frequency; the sample at the edge counts in part."""
         power = [filter_of(family, shape, self.u / edge) ** 2 for family, shape, edge in tried]
         edges = np.array([edge for _, _, edge in tried])[:, None]
-        return np.stack(power) * np.clip(edges - self.u + 0.5, 0, 1)
+        spread = np.array([1.0 if family == SHARP else FADING for family, _, _ in tried])[:, None]
+        return np.stack(power) * np.clip((edges - self.u) / spread + 0.5, 0, 1)
 
     def start(self, windows: np.ndarray) -> np.ndarray:
         """Coefficients to begin with, (H, 7)."""
