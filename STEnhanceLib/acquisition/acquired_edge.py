@@ -26,9 +26,6 @@ SHARP, FERMI, TUKEY = "no filter", "Fermi", "Tukey"
 LEAST_STRENGTH = {SHARP: 2.5, FERMI: 3.8, TUKEY: 3.8}
 LEAST_STRENGTH_EXPECTED = 1.2
 EVEN, LEAST_STRENGTH_EVEN, LEAST_GAIN_EVEN = 0.8, 2.3, 2.2  # nepers that a floor may fall to be called even
-# The phase of the object, which a magnitude leaves out, moves frequencies to both sides: what ends at a filter's edge
-# does so within this many frequencies.
-FADING = 2.0
 # (family, parameters) that are tried at every edge: Fermi by radius and width, Tukey by its share, all in edges.
 SHAPES = (
     (SHARP, ()),
@@ -184,8 +181,7 @@ class _Fit:
         """(H, N // 2 + 1) power of filters at every frequency; the sample at the edge counts in part."""
         power = [filter_of(family, shape, self.u / edge) ** 2 for family, shape, edge in tried]
         edges = np.array([edge for _, _, edge in tried])[:, None]
-        spread = np.array([1.0 if family == SHARP else FADING for family, _, _ in tried])[:, None]
-        return np.stack(power) * np.clip((edges - self.u) / spread + 0.5, 0, 1)
+        return np.stack(power) * np.clip(edges - self.u + 0.5, 0, 1)
 
     def start(self, windows: np.ndarray) -> np.ndarray:
         """Coefficients to begin with, (H, 7)."""
