@@ -19,7 +19,7 @@ import numpy as np
 
 FADED = 0.1  # amplitude of the filter below which nothing counts as measured
 HIGHEST = 0.98  # the largest share that is told from all
-HIGHEST_FADED = 0.965  # the same, where samples reach the end and only the filter fades before
+HIGHEST_FADED = 0.95  # the same, where a filter may fade before samples end
 SMALLEST = 0.25  # the smallest share of the shown matrix that is looked for
 SHARP, FERMI, TUKEY = "no filter", "Fermi", "Tukey"
 # How well an edge must be seen, see `Edge.strength`; and where something else, such as the header, says the same.
@@ -84,7 +84,7 @@ class Edge:
     @property
     def told_from_all(self) -> bool:
         """Whether it is not merely the fading of a filter over samples that reach the end."""
-        return self.share < (HIGHEST if self.edge < HIGHEST else HIGHEST_FADED)
+        return self.share < (HIGHEST if self.family == SHARP else HIGHEST_FADED)
 
     def window(self, share: np.ndarray) -> np.ndarray:
         """Amplitude of the filter at these shares of the Nyquist frequency of the shown matrix."""
