@@ -23,7 +23,9 @@ HIGHEST_FADED = 0.95  # the same, where a filter may fade before samples end
 SMALLEST = 0.25  # the smallest share of the shown matrix that is looked for
 SHARP, FERMI, TUKEY = "no filter", "Fermi", "Tukey"
 # How well an edge must be seen, see `Edge.strength`; and where something else, such as the header, says the same.
-LEAST_STRENGTH = {SHARP: 7.0, FERMI: 7.0, TUKEY: 7.0}
+LEAST_STRENGTH = {SHARP: 2.5, FERMI: 3.8, TUKEY: 3.8}
+# What goes on falling slowly beyond an edge may be the half of k-space that partial Fourier measured.
+GOES_ON, LEAST_STRENGTH_GOING_ON = 2.6, 7.0
 LEAST_STRENGTH_EXPECTED = 1.2
 EVEN, LEAST_STRENGTH_EVEN, LEAST_GAIN_EVEN = 0.8, 2.3, 2.2  # nepers that a floor may fall to be called even
 # (family, parameters) that are tried at every edge: Fermi by radius and width, Tukey by its share, all in edges.
@@ -77,6 +79,8 @@ class Edge:
     def sure(self) -> bool:
         """The spectrum cannot be explained without this edge; less is enough where an even floor follows it."""
         least = LEAST_STRENGTH[self.family]
+        if self.fall < GOES_ON:
+            least = LEAST_STRENGTH_GOING_ON
         if self.fall < EVEN and self.gain > LEAST_GAIN_EVEN:
             least = min(least, LEAST_STRENGTH_EVEN)
         return self.strength >= least and self.drop >= 1 and self.told_from_all

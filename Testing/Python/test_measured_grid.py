@@ -176,3 +176,13 @@ class TestOnRealCine:
         shapes = {key: simulate(good, key).sequence.grid.shape[1:] for key in ("m4", "i4", "i2", "i1", "w4", "w4h")}
         assert shapes == {"m4": (64, 64)} | dict.fromkeys(("i4", "i2", "w4", "w4h"), (128, 128)) | {"i1": (256, 256)}
         assert all(simulate(good, key).sequence.frames.min() >= 0 for key in shapes)
+
+    @pytest.mark.parametrize("case", ["scd0000301_sax", "preclinical_sax"])
+    def test_partial_fourier_is_not_taken_for_interpolation(self, case, stenhance_data):
+        """The lines that were left out take half of the amplitude of a magnitude away, which looks like an edge."""
+        cine = middle_slices(files.read(stenhance_data / "cine" / f"{case}.nii.gz"), 3).with_frames([0, 5, 10])
+        small = centre_crop.crop(cine.frames, (64, 64))
+        lines = np.fft.fftfreq(64)[:, None] <= 1 / 4
+        frames = np.abs(np.fft.ifft2(np.fft.fft2(small) * lines)).astype(np.float32)
+        grid = cine.grid.resampled((3, 64, 64))
+        assert not acquired.estimate(ImageSequence.from_frames(frames, grid)).interpolated
