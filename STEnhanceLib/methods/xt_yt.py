@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from STEnhanceLib import device, models, progress
+from STEnhanceLib.acquisition.acquired import SHOWN, estimate
 from STEnhanceLib.acquisition.kspace import KSpace
-from STEnhanceLib.methods import iterative, learned, temporal_tv
+from STEnhanceLib.methods import iterative, learned, measured_grid, temporal_tv
 from STEnhanceLib.methods.declaration import EnhancedFrame, Enhancement, Method, Need, Task, parameter
 from STEnhanceLib.sequence import ImageSequence
 
@@ -62,6 +63,7 @@ class XtYtParameters:
     )
     model: str = learned.model_parameter()
     support: bool = iterative.support_parameter()
+    acquired: str = measured_grid.measured_parameter()
 
 
 def enhance(sequence: ImageSequence, parameters: XtYtParameters, kspace: KSpace | None = None) -> Enhancement:
@@ -72,7 +74,7 @@ def enhance(sequence: ImageSequence, parameters: XtYtParameters, kspace: KSpace 
     """
     notes: list[str] = []
     if kspace is None or parameters.form == IMAGES_ONLY:
-        return _of_images(sequence, parameters, notes)
+        return _of_images(sequence, parameters, notes, SHOWN if kspace else parameters.acquired)
     shipped, other = (CARTESIAN, RADIAL) if kspace.mask is not None else (RADIAL, CARTESIAN)
     model = learned.chosen_model(parameters.model, shipped, CASCADE, Task.ARTEFACT_REDUCTION)
     notes += learned.notes_on_training(model, shipped, other)
@@ -104,7 +106,7 @@ def enhance(sequence: ImageSequence, parameters: XtYtParameters, kspace: KSpace 
     return iterative.enhancement(sequence, kspace, of_slice, models=(model,), notes=notes, support=parameters.support)
 
 
-def _of_images(sequence: ImageSequence, parameters: XtYtParameters, notes: list[str]) -> Enhancement:
+def _of_images(sequence: ImageSequence, parameters: XtYtParameters, notes: list[str], wanted: str) -> Enhancement:
     model = learned.chosen_model(parameters.model, OF_IMAGES[parameters.learning], UNET, Task.ARTEFACT_REDUCTION)
     if parameters.form == WITH_KSPACE:
         notes.append(WITHOUT_KSPACE)
@@ -115,13 +117,25 @@ def _of_images(sequence: ImageSequence, parameters: XtYtParameters, notes: list[
         notes.append(NOT_MIXED)
     if np.iscomplexobj(sequence.frames):
         notes.append("The images are complex; their magnitude was cleaned.")
-    return Enhancement(sequence.grid, _cleaned(sequence, model), notes, (model,))
+    shown = replace(sequence, frames=sequence.magnitude())
+    found = estimate(shown, wanted)
+    notes += found.notes
+    frames = _cleaned(measured_grid.on_measured_grid(shown, found), model)
+    if found.interpolated:
+        notes.append(f"The images were cleaned on the grid of the measurement: {found.line()}.")
+        pairs = zip(frames, shown.frames, strict=True)
+        frames = (
+            measured_grid.back(frame, found.shown_ji) + measured_grid.beyond(given, found.measured_ji)
+            for frame, given in pairs
+        )
+    return Enhancement(sequence.grid, (EnhancedFrame(frame, float("nan")) for frame in frames), notes, (model,))
 
 
-def _cleaned(sequence: ImageSequence, model: str) -> Iterator[EnhancedFrame]:
+def _cleaned(sequence: ImageSequence, model: str) -> Iterator[np.ndarray]:
+    """(K, J, I) by frame."""
     import torch
 
-    magnitude = sequence.magnitude()
+    magnitude = sequence.frames
     network, where = models.load(model, device.chosen()), device.chosen()
     slices = []
     count = magnitude.shape[1]
@@ -134,7 +148,7 @@ def _cleaned(sequence: ImageSequence, model: str) -> Iterator[EnhancedFrame]:
                 cleaned = network(torch.tensor(frames / scale, device=where)[None], sequence.periodic)[0]
             slices.append(cleaned.float().cpu().numpy() * np.float32(scale))
     for frame in zip(*slices, strict=True):
-        yield EnhancedFrame(np.stack(frame), float("nan"))
+        yield np.stack(frame)
 
 
 METHOD = Method(
