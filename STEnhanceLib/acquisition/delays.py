@@ -1,8 +1,8 @@
 """Spokes as scanners give them: how late the gradients were, found in the spokes themselves and undone.
 
 Where a gradient is late by δ samples of the readout, a spoke was not measured where the sequence asked for it but δ
-samples earlier on its way, along each axis by its own δ: samples n of k(n) lie at k(n) − S dk/dn with a symmetric matrix
-S of delays. Its diagonal belongs to the two axes, the rest to axes that act on each other.
+samples earlier on its way, along each axis by its own δ: the samples of k(n) lie at k(n) − S dk/dn with a symmetric
+matrix S of delays. Its diagonal belongs to the two axes, the rest to axes that act on each other.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from STEnhanceLib import progress
-from STEnhanceLib.acquisition.kspace import KSpace
+from STEnhanceLib.acquisition.kspace import LATEST, KSpace
 from STEnhanceLib.errors import STEnhanceError
 
 RADIUS = 3.0  # cells of the Cartesian grid around the centre of k-space: what all spokes share, and noise is nothing in
@@ -26,7 +26,7 @@ STRAIGHT, CENTRAL = 0.1, 1.0  # samples that a spoke may leave its line, and mis
 NEGLIGIBLE = 0.01  # samples: a smaller delay costs less than 0.02 dB
 SURE = 3.0  # standard deviations
 STEADY_DEGREES = 2.0  # so much of a phase is left to motion
-LARGEST, AGREEMENT = 5.0, 0.3  # samples, and the part of the signal that may disagree: else something else is wrong
+AGREEMENT = 0.25  # of the centre of k-space may disagree: if more does, something else is wrong
 
 FOUND = (
     "The gradients were late by {:.2f} (rows), {:.2f} (columns) and {:.2f} (one by the other) samples of the readout, "
@@ -224,10 +224,10 @@ def _peaks(kspace: KSpace, place: np.ndarray, along: np.ndarray, reach: np.ndarr
         along: (N, 2) directions.
         reach: (N, 1) samples of the centre.
     """
-    near = np.flatnonzero((np.abs(place) <= reach + LARGEST).any(0))
+    near = np.flatnonzero((np.abs(place) <= reach + LATEST).any(0))
     some = slice(int(near[0]), int(near[-1]) + 1)
     energy = sum((np.abs(kspace.samples[:, index, ..., some]) ** 2).sum(1) for index in range(kspace.samples.shape[1]))
-    weight = energy.reshape(len(place), -1).astype(float) ** 2 * (np.abs(place[:, some]) <= reach + LARGEST)
+    weight = energy.reshape(len(place), -1).astype(float) ** 2 * (np.abs(place[:, some]) <= reach + LATEST)
     peak = (weight * place[:, some]).sum(1) / np.maximum(weight.sum(1), np.finfo(float).tiny)
     along_j, along_i = along.T
     return np.linalg.lstsq(np.stack([along_j**2, along_i**2, 2 * along_j * along_i], 1), peak, rcond=None)[0]
@@ -247,7 +247,7 @@ def _fitted(centre: _Centre, samples: np.ndarray, phases: bool) -> _Fit:
         samples: (N, m, C).
         phases: each spoke has a phase of its own.
     """
-    spokes, count, coils = samples.shape
+    spokes, _, coils = samples.shape
     late, turned = centre.start.copy(), np.ones(spokes, complex)
     for _ in range(STEPS):
         transform = centre.transform(late)
@@ -268,7 +268,8 @@ def _fitted(centre: _Centre, samples: np.ndarray, phases: bool) -> _Fit:
             sums = (seen.conj() * measured).reshape(spokes, -1).sum(1)
             turn = sums / np.maximum(np.abs(sums), np.finfo(np.float32).tiny)
             turned *= turn * np.exp(-1j * np.angle((turned * turn).sum()))
-        if np.abs(change).max() < SETTLED and np.std(np.angle(turn)) < SETTLED or np.abs(late).max() > LARGEST:
+        settled = np.abs(change).max() < SETTLED and np.std(np.angle(turn)) < SETTLED
+        if settled or np.abs(late).max() > LATEST:
             break
     variance = np.linalg.norm(rest) ** 2 / (2 * rest.size)
     std = np.sqrt(np.diag(np.linalg.inv(products)) * variance)
@@ -311,7 +312,7 @@ def _phases_of_all(centre: _Centre, samples: np.ndarray, fit: _Fit) -> np.ndarra
     for first in range(0, len(samples), MOST_SPOKES):
         some = slice(first, first + MOST_SPOKES)
         seen = centre.of(some).transform(fit.late) @ fit.image
-        sums.append((seen.reshape(len(samples[some]), -1).conj() * samples[some].reshape(len(samples[some]), -1)).sum(1))
+        sums.append((seen.reshape(samples[some].shape).conj() * samples[some]).sum((1, 2)))
     sums = np.concatenate(sums)
     return np.angle(sums * np.exp(-1j * np.angle((sums / np.abs(sums).clip(np.finfo(float).tiny)).sum())))
 
@@ -324,5 +325,5 @@ def _matrix(parts: np.ndarray) -> np.ndarray:
 def _check(late: np.ndarray, misfit: float) -> None:
     if not misfit <= AGREEMENT:
         raise STEnhanceError(f"the spokes disagree on {misfit:.0%} of the centre of k-space whatever the delays")
-    if np.abs(late).max() > LARGEST:
-        raise STEnhanceError(f"they would have to be above {LARGEST:g} samples of the readout, which is no delay")
+    if np.abs(late).max() > LATEST:
+        raise STEnhanceError(f"they would have to be above {LATEST:g} samples of the readout, which is no delay")

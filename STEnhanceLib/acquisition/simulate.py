@@ -49,6 +49,7 @@ ACQUISITIONS: dict[str, Acquisition] = {
     "k4": Acquisition(_SUPER_RESOLUTION, "in-plane k-space centre crop to 4 % of the samples"),
     "z4": Acquisition(_SUPER_RESOLUTION, "slices 4 times as thick and as far apart"),
     "r13": Acquisition(_ARTEFACTS, "golden-angle radial, 13 spokes per frame, 8 coils, 1 % noise"),
+    "r13d": Acquisition(_ARTEFACTS, "r13 with gradients that are up to 1.5 samples late along each axis"),
     "r26": Acquisition(_ARTEFACTS, "golden-angle radial, 26 spokes per frame, 8 coils, 1 % noise"),
     "c4": Acquisition(_ARTEFACTS, "kt-interleaved Cartesian lines, 4×, 8 coils, 1 % noise"),
     "c8": Acquisition(_ARTEFACTS, "kt-interleaved Cartesian lines, 8×, 8 coils, 1 % noise"),
@@ -62,7 +63,8 @@ ACQUISITIONS: dict[str, Acquisition] = {
 
 _CROP_PER_AXIS = {"s2": 1 / 2, "s4": 1 / 4, "k10": 0.10**0.5, "k6": 0.0625**0.5, "k4": 0.04**0.5, "st48": 1 / 4}
 _EVERY = {"t2": 2, "t4": 4, "st48": 8}
-_SPOKES_OR_ACCELERATION = re.compile(r"([rc])([1-9]\d?)")
+_SPOKES_OR_ACCELERATION = re.compile(r"(?:([rc])([1-9]\d?)|(r)([1-9]\d?)d)")
+_LATEST = 1.5  # samples of the oversampled readout
 _RANDOM_ACCELERATION, _CENTRE_SHARE = {"h4": 4}, 0.08
 _RICIAN_PERCENT = {"n5": 5.0}
 
@@ -90,8 +92,8 @@ def simulate(
     Args:
         sequence: the good one; stays untouched. Float32 may be signed and stays so in s, k and z; n takes the magnitude
             of the noisy images; for r, c and h magnitude images get a simulated smooth phase.
-        acquisition: a key of `ACQUISITIONS`, or r or c with another number, such as r20.
-        seed: of noise, phase and random lines.
+        acquisition: a key of `ACQUISITIONS`, or r or c with another number, such as r20 or r20d.
+        seed: of noise, phase, random lines and random delays.
         end_systole_frame: for t6; if None, the frame that differs most from frame 0, and a note says so.
 
     Raises:
@@ -101,7 +103,7 @@ def simulate(
     if acquisition not in ACQUISITIONS and not spokes_or_acceleration(acquisition):
         raise STEnhanceError(
             f"There is no acquisition {acquisition!r}; there are: {', '.join(ACQUISITIONS)}, and r and c with any "
-            "other number up to 99."
+            "other number up to 99, r also with d behind it."
         )
     record: dict[str, object] = {"acquisition": acquisition, "seed": seed}
     kept = np.arange(len(sequence))
@@ -123,8 +125,11 @@ def simulate(
         result = dataclasses.replace(result, frames=np.stack(noisy))
         record |= {"noise_percent": percent, "noise_std": std}
     elif acquisition in _RANDOM_ACCELERATION or spokes_or_acceleration(acquisition):
-        result, kspace = _undersampled(result, acquisition, seed)
+        late = _delays(acquisition, seed)
+        result, kspace = _undersampled(result, acquisition, seed, late)
         record |= {"coils": kspace.coils, "noise_percent": NOISE_PERCENT, "noise_std": kspace.noise_std}
+        if late is not None:
+            record |= {"delays_in_samples": {"rows": late[0], "columns": late[1]}}
     result = dataclasses.replace(
         result,
         name=f"{sequence.name} {acquisition}".strip(),
@@ -190,15 +195,33 @@ def _first_and_end_systole(sequence: ImageSequence, end_systole: int | None) -> 
 def spokes_or_acceleration(acquisition: str) -> tuple[str, int] | None:
     """("r", spokes per frame) or ("c", acceleration); None for other acquisitions."""
     found = _SPOKES_OR_ACCELERATION.fullmatch(acquisition)
-    return (found[1], int(found[2])) if found else None
+    return (found[1] or found[3], int(found[2] or found[4])) if found else None
 
 
-def _undersampled(sequence: ImageSequence, acquisition: str, seed: int) -> tuple[ImageSequence, KSpace]:
-    """Radial or Cartesian samples, and the gridded or zero-filled magnitude images made from them."""
+def has_delays(acquisition: str) -> bool:
+    """Gradients are late in it, and its k-space says only where the samples were meant to lie."""
+    return acquisition.endswith("d")
+
+
+def _delays(acquisition: str, seed: int) -> tuple[float, float] | None:
+    """Along rows' and columns' axis, in samples of the readout."""
+    if not has_delays(acquisition):
+        return None
+    late_j, late_i = np.random.default_rng((seed, 4)).uniform(0, _LATEST, 2)
+    return float(late_j), float(late_i)
+
+
+def _undersampled(
+    sequence: ImageSequence, acquisition: str, seed: int, late: tuple[float, float] | None
+) -> tuple[ImageSequence, KSpace]:
+    """Radial or Cartesian samples, and the gridded or zero-filled magnitude images made from them.
+
+    Where gradients are late, the images are those of a scanner that does not know it.
+    """
     try:
         import torch
 
-        from STEnhanceLib.acquisition import cartesian, radial
+        from STEnhanceLib.acquisition import cartesian, delays, radial
     except ImportError as error:
         raise STEnhanceError(
             f"{acquisition} needs {error.name}, not installed here; install with `pip install torch torchkbnufft`."
@@ -227,15 +250,18 @@ def _undersampled(sequence: ImageSequence, acquisition: str, seed: int) -> tuple
         trajectory = radial.golden_angle_trajectory(frames, number, readout)
         operator = radial.RadialOperator(torch.from_numpy(trajectory), coils[0])
         measured = True
+    scanner = operator
+    if late is not None:
+        scanner = radial.RadialOperator(torch.from_numpy(delays.moved(trajectory, np.diag(late))), coils[0])
     samples: np.ndarray | None = None
     images = np.empty(sequence.frames.shape, np.float32)
     for index in range(slices):
-        of_slice = operator.with_coils(coils[index])
+        of_slice = coils[index]
         true = sequence.frames[:, index] * (phase if isinstance(phase, int) else phase[index])
-        ideal = of_slice.forward(torch.from_numpy(true.astype(np.complex64))).numpy()
+        ideal = scanner.with_coils(of_slice).forward(torch.from_numpy(true.astype(np.complex64))).numpy()
         random = np.random.default_rng((seed, 2, index))
         noisy = ideal + complex_noise(ideal.shape, std, random) * measured
-        images[:, index] = of_slice.gridded(torch.from_numpy(noisy)).abs().numpy()
+        images[:, index] = operator.with_coils(of_slice).gridded(torch.from_numpy(noisy)).abs().numpy()
         if samples is None:
             samples = np.empty((frames, slices, *noisy.shape[1:]), np.complex64)
         samples[:, index] = noisy
