@@ -28,10 +28,7 @@ SURE = 3.0  # standard deviations
 STEADY_DEGREES = 2.0  # so much of a phase is left to motion
 AGREEMENT = 0.25  # of the centre of k-space may disagree: if more does, something else is wrong
 
-FOUND = (
-    "The gradients were late by {:.2f} (rows), {:.2f} (columns) and {:.2f} (one by the other) samples of the readout, "
-    "so the spokes were put where they belong."
-)
+FOUND = "The gradients were late by {} samples of the readout, so the spokes were put where they belong."
 NONE_FOUND = "The gradients were on time: the spokes show no delay of more than {:.2g} samples of the readout."
 DRIFT = "The phase of the spokes wandered by {:.0f}° (standard deviation), which was undone."
 NOT_SOUGHT = "Delays of the gradients were not corrected, as {}."
@@ -58,6 +55,12 @@ class Delays:
     def doubt(self) -> float:
         """Delays up to this are none: they cannot be told from 0, or do not matter. In samples."""
         return max(NEGLIGIBLE, SURE * float(self.std.max()))
+
+    def words(self) -> str:
+        """As notes say them."""
+        named = zip(("rows", "columns", "each by the other"), (self.late[part] for part in PARTS), strict=True)
+        *most, across = (f"{round(late, 2) + 0:.2f} ({name})" for name, late in named)
+        return f"{most[0]}, {most[1]} and {across}" if abs(self.late[0, 1]) > self.doubt else " and ".join(most)
 
 
 def moved(trajectory: np.ndarray, late: np.ndarray) -> np.ndarray:
@@ -87,7 +90,7 @@ def in_place(kspace: KSpace) -> KSpace:
     trajectory, samples, notes = kspace.trajectory, kspace.samples, []
     if np.abs(found.late).max() > found.doubt:
         trajectory = moved(trajectory, found.late)
-        notes.append(FOUND.format(*(found.late[part] for part in PARTS)))
+        notes.append(FOUND.format(found.words()))
     else:
         notes.append(NONE_FOUND.format(found.doubt))
     if found.phases is not None:
@@ -129,10 +132,13 @@ def find(kspace: KSpace) -> Delays:
         samples = kspace.samples[:, index][..., centre.samples]
         samples = samples.swapaxes(1, 2).reshape(frames * spokes, coils, -1).swapaxes(1, 2)
         largest = np.abs(samples).max()
-        samples = samples * (centre.weight[..., None] / (largest if largest > 0 else 1))
+        if not largest > 0:
+            raise STEnhanceError(f"the centre of k-space is 0 in slice {index + 1}")
+        samples = samples * (centre.weight[..., None] / largest)
         fit = _fitted(centre.of(chosen), samples[chosen], phases=True)
         of_spokes = _phases_of_all(centre, samples, fit)
-        if np.rad2deg(of_spokes.std()) < STEADY_DEGREES:
+        # Where no two spokes run against each other, delays and phases can hardly be told apart, and both run away.
+        if np.rad2deg(of_spokes.std()) < STEADY_DEGREES or np.abs(fit.late).max() > LATEST:
             fit = _fitted(centre.of(chosen), samples[chosen], phases=False)
         else:
             phases[:, index] = of_spokes.reshape(frames, spokes)
@@ -226,8 +232,9 @@ def _peaks(kspace: KSpace, place: np.ndarray, along: np.ndarray, reach: np.ndarr
     """
     near = np.flatnonzero((np.abs(place) <= reach + LATEST).any(0))
     some = slice(int(near[0]), int(near[-1]) + 1)
-    energy = sum((np.abs(kspace.samples[:, index, ..., some]) ** 2).sum(1) for index in range(kspace.samples.shape[1]))
-    weight = energy.reshape(len(place), -1).astype(float) ** 2 * (np.abs(place[:, some]) <= reach + LATEST)
+    slices = range(kspace.samples.shape[1])
+    energy = sum((np.abs(kspace.samples[:, index, ..., some]).astype(float) ** 2).sum(1) for index in slices)
+    weight = energy.reshape(len(place), -1) ** 2 * (np.abs(place[:, some]) <= reach + LATEST)
     peak = (weight * place[:, some]).sum(1) / np.maximum(weight.sum(1), np.finfo(float).tiny)
     along_j, along_i = along.T
     return np.linalg.lstsq(np.stack([along_j**2, along_i**2, 2 * along_j * along_i], 1), peak, rcond=None)[0]

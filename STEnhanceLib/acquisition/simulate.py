@@ -63,8 +63,8 @@ ACQUISITIONS: dict[str, Acquisition] = {
 
 _CROP_PER_AXIS = {"s2": 1 / 2, "s4": 1 / 4, "k10": 0.10**0.5, "k6": 0.0625**0.5, "k4": 0.04**0.5, "st48": 1 / 4}
 _EVERY = {"t2": 2, "t4": 4, "st48": 8}
-_SPOKES_OR_ACCELERATION = re.compile(r"(?:([rc])([1-9]\d?)|(r)([1-9]\d?)d)")
-_LATEST = 1.5  # samples of the oversampled readout
+_SPOKES_OR_ACCELERATION = re.compile(r"(r|c(?!.*d))([1-9]\d?)d?")
+LATEST = 1.5  # samples of the oversampled readout, in rNd
 _RANDOM_ACCELERATION, _CENTRE_SHARE = {"h4": 4}, 0.08
 _RICIAN_PERCENT = {"n5": 5.0}
 
@@ -85,7 +85,11 @@ class Simulation:
 
 
 def simulate(
-    sequence: ImageSequence, acquisition: str, seed: int = 0, end_systole_frame: int | None = None
+    sequence: ImageSequence,
+    acquisition: str,
+    seed: int = 0,
+    end_systole_frame: int | None = None,
+    late: np.ndarray | None = None,
 ) -> Simulation:
     """Degrade a sequence as an acquisition of the benchmark does.
 
@@ -95,6 +99,8 @@ def simulate(
         acquisition: a key of `ACQUISITIONS`, or r or c with another number, such as r20 or r20d.
         seed: of noise, phase, random lines and random delays.
         end_systole_frame: for t6; if None, the frame that differs most from frame 0, and a note says so.
+        late: for r, how late the gradients are, see `delays.Delays`; if None on time, or for rNd by a random part of
+            `LATEST` along each axis.
 
     Raises:
         STEnhanceError: no such acquisition, or the sequence has too few frames, slices or pixels for it, or torch is
@@ -125,11 +131,18 @@ def simulate(
         result = dataclasses.replace(result, frames=np.stack(noisy))
         record |= {"noise_percent": percent, "noise_std": std}
     elif acquisition in _RANDOM_ACCELERATION or spokes_or_acceleration(acquisition):
-        late = _delays(acquisition, seed)
+        if late is None and has_delays(acquisition):
+            late = np.diag(np.random.default_rng((seed, 4)).uniform(0, LATEST, 2))
         result, kspace = _undersampled(result, acquisition, seed, late)
         record |= {"coils": kspace.coils, "noise_percent": NOISE_PERCENT, "noise_std": kspace.noise_std}
         if late is not None:
-            record |= {"delays_in_samples": {"rows": late[0], "columns": late[1]}}
+            record |= {
+                "delays_in_samples": {
+                    "rows": float(late[0, 0]),
+                    "columns": float(late[1, 1]),
+                    "across": float(late[0, 1]),
+                }
+            }
     result = dataclasses.replace(
         result,
         name=f"{sequence.name} {acquisition}".strip(),
@@ -195,7 +208,7 @@ def _first_and_end_systole(sequence: ImageSequence, end_systole: int | None) -> 
 def spokes_or_acceleration(acquisition: str) -> tuple[str, int] | None:
     """("r", spokes per frame) or ("c", acceleration); None for other acquisitions."""
     found = _SPOKES_OR_ACCELERATION.fullmatch(acquisition)
-    return (found[1] or found[3], int(found[2] or found[4])) if found else None
+    return (found[1], int(found[2])) if found else None
 
 
 def has_delays(acquisition: str) -> bool:
@@ -203,16 +216,8 @@ def has_delays(acquisition: str) -> bool:
     return acquisition.endswith("d")
 
 
-def _delays(acquisition: str, seed: int) -> tuple[float, float] | None:
-    """Along rows' and columns' axis, in samples of the readout."""
-    if not has_delays(acquisition):
-        return None
-    late_j, late_i = np.random.default_rng((seed, 4)).uniform(0, _LATEST, 2)
-    return float(late_j), float(late_i)
-
-
 def _undersampled(
-    sequence: ImageSequence, acquisition: str, seed: int, late: tuple[float, float] | None
+    sequence: ImageSequence, acquisition: str, seed: int, late: np.ndarray | None
 ) -> tuple[ImageSequence, KSpace]:
     """Radial or Cartesian samples, and the gridded or zero-filled magnitude images made from them.
 
@@ -251,8 +256,8 @@ def _undersampled(
         operator = radial.RadialOperator(torch.from_numpy(trajectory), coils[0])
         measured = True
     scanner = operator
-    if late is not None:
-        scanner = radial.RadialOperator(torch.from_numpy(delays.moved(trajectory, np.diag(late))), coils[0])
+    if kind == "r" and late is not None:
+        scanner = radial.RadialOperator(torch.from_numpy(delays.moved(trajectory, late)), coils[0])
     samples: np.ndarray | None = None
     images = np.empty(sequence.frames.shape, np.float32)
     for index in range(slices):
