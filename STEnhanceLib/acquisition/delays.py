@@ -128,21 +128,23 @@ def find(kspace: KSpace) -> Delays:
         chosen = np.sort(np.random.default_rng(0).choice(chosen, MOST_SPOKES, replace=False))
     fits, phases = [], np.zeros((frames, slices, spokes), np.float32)
     for index in range(slices):
-        progress.tell("when the gradients came", index / slices)
+        progress.tell(f"delays of the gradients, slice {index + 1} of {slices}")
         samples = kspace.samples[:, index][..., centre.samples]
         samples = samples.swapaxes(1, 2).reshape(frames * spokes, coils, -1).swapaxes(1, 2)
         largest = np.abs(samples).max()
         if not largest > 0:
             raise STEnhanceError(f"the centre of k-space is 0 in slice {index + 1}")
         samples = samples * (centre.weight[..., None] / largest)
-        fit = _fitted(centre.of(chosen), samples[chosen], phases=True)
-        of_spokes = _phases_of_all(centre, samples, fit)
-        # Where no two spokes run against each other, delays and phases can hardly be told apart, and both run away.
-        if np.rad2deg(of_spokes.std()) < STEADY_DEGREES or np.abs(fit.late).max() > LATEST:
-            fit = _fitted(centre.of(chosen), samples[chosen], phases=False)
-        else:
+        steady, turning = (_fitted(centre.of(chosen), samples[chosen], free) for free in (False, True))
+        of_spokes = _phases_of_all(centre, samples, turning)
+        # Where no two spokes run against each other, phases and delays can take each other's part. What is explained as
+        # well without phases has none.
+        gained = steady.misfit**2 - turning.misfit**2
+        due = 1 - np.abs(np.exp(1j * of_spokes).mean()) ** 2
+        wanders = np.rad2deg(of_spokes.std()) >= STEADY_DEGREES and gained >= due / 2
+        if wanders:
             phases[:, index] = of_spokes.reshape(frames, spokes)
-        fits.append(fit)
+        fits.append(turning if wanders else steady)
     late = np.median([fit.late for fit in fits], axis=0)
     _check(late, float(np.median([fit.misfit for fit in fits])))
     of_one = np.median([fit.std for fit in fits], axis=0)
@@ -183,7 +185,14 @@ class _Centre(NamedTuple):
 
 
 class _Fit(NamedTuple):
-    """Attributes: late: (3,) and std: (3,), see `PARTS`. image: (pixels, C). misfit: of the signal."""
+    """What was found in one slice.
+
+    Attributes:
+        late: (3,), see `PARTS`.
+        std: (3,), its standard deviations.
+        image: (pixels, C).
+        misfit: the part of the signal that disagrees.
+    """
 
     late: np.ndarray
     std: np.ndarray

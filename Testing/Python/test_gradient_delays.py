@@ -103,7 +103,7 @@ class TestFound:
         loud = dataclasses.replace(late, samples=np.float32(1e16) * late.samples)
         np.testing.assert_allclose(delays.find(loud).late, delays.find(late).late, atol=1e-4)
 
-    def test_a_slice_that_disagrees_is_outvoted_and_makes_it_less_sure(self, thorax):
+    def test_a_slice_that_disagrees_is_outvoted(self, thorax):
         three = Thorax(breathing_mm=0).cine(frames=2, matrix=48, slices=3)
         kspace = simulate(three, "r13", late=LATE).kspace
         samples = kspace.samples.copy()
