@@ -10,13 +10,14 @@ from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.sequence import ImageSequence
 
 
-def images(path: Path, series: str | None = None, kspace: KSpace | None = None) -> ImageSequence:
+def images(path: Path, series: str | None = None, kspace: KSpace | None = None, delays: bool = True) -> ImageSequence:
     """The images of a file or DICOM folder; of a k-space file, those gridded from it.
 
     Args:
         path: of either.
         series: which DICOM series of a folder.
         kspace: what the k-space file holds, where it has been read already.
+        delays: spokes are put where late gradients measured them, see `acquisition.delays`.
 
     Raises:
         STEnhanceError: as `files.read` and `KSpace.load`, or torch is needed and missing.
@@ -33,7 +34,7 @@ def images(path: Path, series: str | None = None, kspace: KSpace | None = None) 
             f"{path} is a measurement, and to make images of it needs {error.name}, not installed here; install with "
             "`pip install torch torchkbnufft`."
         ) from None
-    return gridded_images(kspace, path.stem, device.chosen())
+    return gridded_images(kspace, path.stem, device.chosen(), delays)
 
 
 def measurement(path: Path, beside: Path | None) -> KSpace | None:

@@ -17,6 +17,7 @@ from STEnhanceLib.sequence import Grid
 
 FORMAT = "STEnhance k-space 1"
 HALF_A_CYCLE = 0.5  # where trajectories in cycles per pixel end
+LATEST = 5.0  # samples that spokes may begin before −π, where gradients are late
 COILS_AS_ONE = 0.2  # how far the root-sum-of-squares of coil maps may be from 1
 AS_BRIGHT = 0.05  # how far the brightness after gridding with a density may be from that of the object
 NEEDED = ("samples", "shape", "ijk_to_ras", "times_ms", "periodic")  # in every file
@@ -42,7 +43,8 @@ class KSpace:
         coil_sensitivities: (K, C, J, I) complex64, root-sum-of-squares 1 where there is signal.
         grid: of the images that belong to it.
         mask: (T, J) bool, the measured phase-encoding lines of every frame.
-        trajectory: (T, S, R, 2) float32, (k_j, k_i) in radians per pixel, −π … π.
+        trajectory: (T, S, R, 2) float32, (k_j, k_i) in radians per pixel, −π … π, or a few samples beyond; as the
+            sequence asked for it or as it was measured, see `acquisition.delays`.
         noise_std: standard deviation of the complex noise per real and imaginary part, in units of `samples`;
             NaN where unknown.
         notes: what had to be assumed or estimated, one sentence each; methods pass them on with their result.
@@ -118,9 +120,9 @@ class KSpace:
         alike = np.full((grid.shape[0], coils, *grid.shape[1:]), max(coils, 1) ** -0.5, np.complex64)
         kspace = cls(samples, alike, grid, mask, trajectory, noise_std, notes, density)
         try:
-            from STEnhanceLib.acquisition import coil_estimation
+            from STEnhanceLib.acquisition import coil_estimation, delays
 
-            estimated = coil_estimation.estimate(kspace)
+            estimated = coil_estimation.estimate(delays.in_place(kspace))
         except ImportError as error:
             raise STEnhanceError(
                 f"The k-space has no coil maps, and to estimate them needs {error.name}, not installed here; install "
@@ -308,7 +310,8 @@ class KSpace:
         if self.trajectory.shape[2] < 2:
             raise STEnhanceError("The spokes of k-space have 1 sample each; expected at least 2 along the readout.")
         reach = float(np.abs(self.trajectory).max())
-        if reach > np.pi + 1e-4:
+        step = float(np.median(np.linalg.norm(np.diff(self.trajectory[0], axis=1), axis=-1)))
+        if reach > np.pi + LATEST * step + 1e-4:
             raise STEnhanceError(
                 f"The trajectory reaches {reach:.4g} radians per pixel; expected −π … π. Divide "
                 "cycles per field of view by the matrix and multiply them by 2π."

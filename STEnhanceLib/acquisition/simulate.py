@@ -71,6 +71,7 @@ ACQUISITIONS: dict[str, Acquisition] = {
     "w4h": Acquisition(_SUPER_RESOLUTION, "i4 with a Hann filter and 1 % noise"),
     "z4": Acquisition(_SUPER_RESOLUTION, "slices 4 times as thick and as far apart"),
     "r13": Acquisition(_ARTEFACTS, "golden-angle radial, 13 spokes per frame, 8 coils, 1 % noise"),
+    "r13d": Acquisition(_ARTEFACTS, "r13 with gradients that are up to 1.5 samples late along each axis"),
     "r26": Acquisition(_ARTEFACTS, "golden-angle radial, 26 spokes per frame, 8 coils, 1 % noise"),
     "c4": Acquisition(_ARTEFACTS, "kt-interleaved Cartesian lines, 4×, 8 coils, 1 % noise"),
     "c8": Acquisition(_ARTEFACTS, "kt-interleaved Cartesian lines, 8×, 8 coils, 1 % noise"),
@@ -95,7 +96,8 @@ _SCANNERS = {
     "ni5": _Scanner(0.625, 1, None, 5.0),
 }
 _EVERY = {"t2": 2, "t4": 4, "st48": 8}
-_SPOKES_OR_ACCELERATION = re.compile(r"([rc])([1-9]\d?)")
+_SPOKES_OR_ACCELERATION = re.compile(r"(r|c(?!.*d))([1-9]\d?)d?")
+LATEST = 1.5  # samples of the oversampled readout, in rNd
 _RANDOM_ACCELERATION, _CENTRE_SHARE = {"h4": 4}, 0.08
 
 
@@ -119,18 +121,22 @@ def simulate(
     acquisition: str,
     seed: int = 0,
     end_systole_frame: int | None = None,
+    *,
     scale: float | None = None,
+    late: np.ndarray | None = None,
 ) -> Simulation:
     """Degrade a sequence as an acquisition of the benchmark does.
 
     Args:
         sequence: the good one; stays untouched. Float32 may be signed and stays so in s, k and z; n takes the magnitude
             of the noisy images; for r, c and h magnitude images get a simulated smooth phase.
-        acquisition: a key of `ACQUISITIONS`, or r or c with another number, such as r20.
-        seed: of noise, phase and random lines.
+        acquisition: a key of `ACQUISITIONS`, or r or c with another number, such as r20 or r20d.
+        seed: of noise, phase, random lines and random delays.
         end_systole_frame: for t6; if None, the frame that differs most from frame 0, and a note says so.
         scale: the intensity of which noise is so many percent, where `sequence` is only a part of what is scored; if
             None, that of the sequence.
+        late: for r, how late the gradients are, see `delays.Delays`; if None on time, or for rNd by a random part of
+            `LATEST` along each axis.
 
     Raises:
         STEnhanceError: no such acquisition, or the sequence has too few frames, slices or pixels for it, or torch is
@@ -139,7 +145,7 @@ def simulate(
     if acquisition not in ACQUISITIONS and not spokes_or_acceleration(acquisition):
         raise STEnhanceError(
             f"There is no acquisition {acquisition!r}; there are: {', '.join(ACQUISITIONS)}, and r and c with any "
-            "other number up to 99."
+            "other number up to 99, r also with d behind it."
         )
     record: dict[str, object] = {"acquisition": acquisition, "seed": seed}
     kept = np.arange(len(sequence))
@@ -158,8 +164,18 @@ def simulate(
     elif acquisition == "t6":
         result, kept = _first_and_end_systole(result, end_systole_frame)
     elif acquisition in _RANDOM_ACCELERATION or spokes_or_acceleration(acquisition):
-        result, kspace = _undersampled(result, acquisition, seed, scale)
+        if late is None and has_delays(acquisition):
+            late = np.diag(np.random.default_rng((seed, 4)).uniform(0, LATEST, 2))
+        result, kspace = _undersampled(result, acquisition, seed, scale, late)
         record |= {"coils": kspace.coils, "noise_percent": NOISE_PERCENT, "noise_std": kspace.noise_std}
+        if late is not None:
+            record |= {
+                "delays_in_samples": {
+                    "rows": float(late[0, 0]),
+                    "columns": float(late[1, 1]),
+                    "across": float(late[0, 1]),
+                }
+            }
     result = dataclasses.replace(
         result,
         name=f"{sequence.name} {acquisition}".strip(),
@@ -243,14 +259,22 @@ def spokes_or_acceleration(acquisition: str) -> tuple[str, int] | None:
     return (found[1], int(found[2])) if found else None
 
 
+def has_delays(acquisition: str) -> bool:
+    """Gradients are late in it, and its k-space says only where the samples were meant to lie."""
+    return acquisition.endswith("d")
+
+
 def _undersampled(
-    sequence: ImageSequence, acquisition: str, seed: int, scale: float | None
+    sequence: ImageSequence, acquisition: str, seed: int, scale: float | None, late: np.ndarray | None
 ) -> tuple[ImageSequence, KSpace]:
-    """Radial or Cartesian samples, and the gridded or zero-filled magnitude images made from them."""
+    """Radial or Cartesian samples, and the gridded or zero-filled magnitude images made from them.
+
+    Where gradients are late, the images are those of a scanner that does not know it.
+    """
     try:
         import torch
 
-        from STEnhanceLib.acquisition import cartesian, radial
+        from STEnhanceLib.acquisition import cartesian, delays, radial
     except ImportError as error:
         raise STEnhanceError(
             f"{acquisition} needs {error.name}, not installed here; install with `pip install torch torchkbnufft`."
@@ -280,15 +304,18 @@ def _undersampled(
         trajectory = radial.golden_angle_trajectory(frames, number, readout)
         operator = radial.RadialOperator(torch.from_numpy(trajectory), coils[0])
         measured = True
+    scanner = operator
+    if kind == "r" and late is not None:
+        scanner = radial.RadialOperator(torch.from_numpy(delays.moved(trajectory, late)), coils[0])
     samples: np.ndarray | None = None
     images = np.empty(sequence.frames.shape, np.float32)
     for index in range(slices):
-        of_slice = operator.with_coils(coils[index])
+        of_slice = coils[index]
         true = sequence.frames[:, index] * (phase if isinstance(phase, int) else phase[index])
-        ideal = of_slice.forward(torch.from_numpy(true.astype(np.complex64))).numpy()
+        ideal = scanner.with_coils(of_slice).forward(torch.from_numpy(true.astype(np.complex64))).numpy()
         random = np.random.default_rng((seed, 2, index))
         noisy = ideal + complex_noise(ideal.shape, std, random) * measured
-        images[:, index] = of_slice.gridded(torch.from_numpy(noisy)).abs().numpy()
+        images[:, index] = operator.with_coils(of_slice).gridded(torch.from_numpy(noisy)).abs().numpy()
         if samples is None:
             samples = np.empty((frames, slices, *noisy.shape[1:]), np.complex64)
         samples[:, index] = noisy

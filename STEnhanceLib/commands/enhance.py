@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> None:
         if getattr(options, name):
             raise STEnhanceError(f"{method.key} does not use a {name}; leave --{name} out, or pick a method that does.")
     kspace = given.measurement(options.input, options.kspace)
-    sequence = inputs.read_input(options.input, options, kspace)
+    sequence = inputs.read_input(options.input, options, kspace, getattr(parameters, "delays", True))
     reference, prior = inputs.read_if_given(options.reference), inputs.read_if_given(options.prior)
     if options.removed or (options.report and reference is not None):
         planned = announcement(method, sequence.grid, parameters, has_kspace=kspace is not None).grid

@@ -23,13 +23,15 @@ def add_input(parser: argparse.ArgumentParser, name: str) -> None:
     )
 
 
-def read_input(path: Path, options: argparse.Namespace, kspace: KSpace | None = None) -> ImageSequence:
-    """The images of an input, as its options settle what it leaves open.
+def read_input(
+    path: Path, options: argparse.Namespace, kspace: KSpace | None = None, delays: bool = True
+) -> ImageSequence:
+    """The images of an input, as its options settle what it leaves open; see `given.images`.
 
     Raises:
         STEnhanceError: as `given.images`.
     """
-    sequence = given.images(path, options.series, kspace)
+    sequence = given.images(path, options.series, kspace, delays)
     if options.periodic is not None:
         notes = without_doubts(sequence.notes, cycle=True)
         sequence = dataclasses.replace(sequence, periodic=options.periodic, notes=notes)

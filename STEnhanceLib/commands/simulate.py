@@ -32,8 +32,8 @@ def run(options: argparse.Namespace) -> None:
     simulation = simulate(inputs.read_input(options.input, options), options.acquisition, seed=options.seed)
     if options.keep_kspace and simulation.kspace is None:
         raise STEnhanceError(
-            f"{options.acquisition} has no k-space to keep; leave --keep-kspace out, or simulate r13, r26, c4, c8 or "
-            "h4."
+            f"{options.acquisition} has no k-space to keep; leave --keep-kspace out, or simulate r13, r13d, r26, c4, "
+            "c8 or h4."
         )
     files.write(simulation.sequence, options.output)
     terminal.say_written(options.output)

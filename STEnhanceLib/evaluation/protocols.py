@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from STEnhanceLib.acquisition.simulate import THICKNESS, Simulation, simulate, spokes_or_acceleration
+from STEnhanceLib.acquisition.simulate import THICKNESS, Simulation, has_delays, simulate, spokes_or_acceleration
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.methods import Task
 from STEnhanceLib.methods.output_times import as_text
@@ -99,7 +99,8 @@ def find_protocol(key: str) -> Protocol:
     if spokes_or_acceleration(key):
         return _with_coils(key)
     raise STEnhanceError(
-        f"There is no protocol {key!r}; there are: {', '.join(PROTOCOLS)}, and r and c with any other number up to 99."
+        f"There is no protocol {key!r}; there are: {', '.join(PROTOCOLS)}, and r and c with any other number up to 99, "
+        "r also with d behind it."
     )
 
 
@@ -223,6 +224,9 @@ _CYCLE = "Every {} frame kept, of what is taken as one full cardiac cycle; only 
 def _with_coils(key: str) -> Protocol:
     kind, number = spokes_or_acceleration(key)
     scan = f"{number} golden-angle spokes per frame" if kind == "r" else f"kt-interleaved Cartesian lines, {number}×"
+    if has_delays(key):
+        scan += ", gradients late along each axis by a random part of 1.5 samples of the twofold oversampled readout "
+        scan += "(the k-space file does not say so)"
     return Protocol(key, _AR, _COILS.format(scan), _same_grid, MIDDLE_SLICES_OF_COILS)
 
 
@@ -243,7 +247,7 @@ PROTOCOLS: Mapping[str, Protocol] = {
         Protocol(
             "z4", _SR, "Slices 4 times as thick (Gaussian profile) and as far apart; no noise simulated.", _finer_slices
         ),
-        *map(_with_coils, ("r13", "r26", "c4", "c8")),
+        *map(_with_coils, ("r13", "r13d", "r26", "c4", "c8")),
         Protocol(
             "h4",
             _AR,

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from STEnhanceLib import device
 from STEnhanceLib.acquisition.kspace import KSpace
 from STEnhanceLib.methods.declaration import EnhancedFrame, Enhancement, Method, Need, Task
-from STEnhanceLib.methods.measurement import check_that_they_belong_together
+from STEnhanceLib.methods.measurement import check_that_they_belong_together, delays_parameter, spokes_in_place
 from STEnhanceLib.sequence import ImageSequence
 
 
 @dataclass(frozen=True)
 class GriddingParameters:
-    """There is nothing to choose."""
+    """Where the samples lie."""
+
+    delays: bool = delays_parameter()
 
 
 def enhance(sequence: ImageSequence, parameters: GriddingParameters, kspace: KSpace) -> Enhancement:
@@ -24,12 +26,14 @@ def enhance(sequence: ImageSequence, parameters: GriddingParameters, kspace: KSp
         STEnhanceError: the k-space is not that of the sequence.
     """
     check_that_they_belong_together(sequence, kspace)
-    return Enhancement(sequence.grid, _frames(kspace), kspace.notes)
+    notes = list(kspace.notes)
+    return Enhancement(sequence.grid, _frames(kspace, parameters.delays, notes), notes)
 
 
-def _frames(kspace: KSpace) -> Iterator[EnhancedFrame]:
+def _frames(kspace: KSpace, delays: bool, notes: list[str]) -> Iterator[EnhancedFrame]:
     from STEnhanceLib.acquisition.gridded_images import gridded_frame
 
+    kspace = spokes_in_place(kspace, delays, notes)
     for index in range(len(kspace.grid)):
         yield EnhancedFrame(gridded_frame(kspace, index, device.chosen()), 0.0)
 

@@ -12,7 +12,7 @@ from STEnhanceLib import device, progress
 from STEnhanceLib.acquisition.kspace import KSpace
 from STEnhanceLib.assurance.unsupported import fraction
 from STEnhanceLib.methods.declaration import UNSUPPORTED, EnhancedFrame, Enhancement, parameter
-from STEnhanceLib.methods.measurement import check_that_they_belong_together
+from STEnhanceLib.methods.measurement import check_that_they_belong_together, spokes_in_place
 from STEnhanceLib.methods.placement import is_short_of_memory
 from STEnhanceLib.sequence import ImageSequence
 
@@ -56,6 +56,7 @@ def enhancement(
     models: Sequence[str] = (),
     notes: Sequence[str] = (),
     support: bool = False,
+    delays: bool = True,
 ) -> Enhancement:
     """All slices are reconstructed before the first frame is yielded; a job that must stop sooner ends its process.
 
@@ -67,6 +68,7 @@ def enhancement(
         models: as of `Enhancement`.
         notes: of the method itself, one sentence each.
         support: also compute how much of each voxel the measurement determines, see `assurance.support`.
+        delays: put spokes where late gradients measured them, see `acquisition.delays`.
 
     Raises:
         STEnhanceError: the k-space is not that of the sequence.
@@ -75,7 +77,7 @@ def enhancement(
     all_notes = [*kspace.notes, *notes]
     if not support:
         all_notes.append(SUPPORT_NOT_COMPUTED)
-    frames, maps = _frames(kspace, reconstruct, support, all_notes), (UNSUPPORTED,) if support else ()
+    frames, maps = _frames(kspace, reconstruct, support, delays, all_notes), (UNSUPPORTED,) if support else ()
     return Enhancement(sequence.grid, frames, all_notes, tuple(models), maps)
 
 
@@ -146,10 +148,13 @@ def kept_share(sizes: torch.Tensor, limit: float) -> torch.Tensor:
     return (1 - limit / sizes.clamp_min(torch.finfo(sizes.dtype).tiny)).clamp_min(0)
 
 
-def _frames(kspace: KSpace, reconstruct: Reconstruct, support: bool, notes: list[str]) -> Iterator[EnhancedFrame]:
+def _frames(
+    kspace: KSpace, reconstruct: Reconstruct, support: bool, delays: bool, notes: list[str]
+) -> Iterator[EnhancedFrame]:
     """Notes get what the measurement says of the result."""
     from STEnhanceLib.acquisition.operators import slice_operators
 
+    kspace = spokes_in_place(kspace, delays, notes)
     slices, where, count = [], device.chosen(), kspace.grid.shape[0]
     operators = slice_operators(kspace, where)
     while len(slices) < count:

@@ -10,6 +10,7 @@ import numpy as np
 from STEnhanceLib.acquisition.kspace import KSpace
 from STEnhanceLib.methods import iterative
 from STEnhanceLib.methods.declaration import Enhancement, Method, Need, Task, parameter
+from STEnhanceLib.methods.measurement import delays_parameter
 from STEnhanceLib.sequence import ImageSequence
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class LocallyLowRankParameters:
         maximum=0.5,
     )
     iterations: int = parameter(100, "Stop after so many steps at the latest.", minimum=1, maximum=1000)
+    delays: bool = delays_parameter()
     support: bool = iterative.support_parameter()
 
 
@@ -58,7 +60,7 @@ def enhance(sequence: ImageSequence, parameters: LocallyLowRankParameters, kspac
     def of_slice(operator: Operator, samples: torch.Tensor) -> torch.Tensor:
         return reconstruct(operator, samples, parameters)
 
-    return iterative.enhancement(sequence, kspace, of_slice, support=parameters.support)
+    return iterative.enhancement(sequence, kspace, of_slice, support=parameters.support, delays=parameters.delays)
 
 
 def reconstruct(operator: Operator, samples: torch.Tensor, parameters: LocallyLowRankParameters) -> torch.Tensor:

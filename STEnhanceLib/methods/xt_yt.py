@@ -13,6 +13,7 @@ from STEnhanceLib.acquisition.acquired import SHOWN, estimate
 from STEnhanceLib.acquisition.kspace import KSpace
 from STEnhanceLib.methods import iterative, learned, measured_grid, temporal_tv
 from STEnhanceLib.methods.declaration import EnhancedFrame, Enhancement, Method, Need, Task, parameter
+from STEnhanceLib.methods.measurement import delays_parameter
 from STEnhanceLib.sequence import ImageSequence
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class XtYtParameters:
         label="Share of total variation",
     )
     model: str = learned.model_parameter()
+    delays: bool = delays_parameter()
     support: bool = iterative.support_parameter()
     acquired: str = measured_grid.measured_parameter()
 
@@ -103,7 +105,10 @@ def enhance(sequence: ImageSequence, parameters: XtYtParameters, kspace: KSpace 
             images = images.lerp(still, share)
         return iterative.held_to_samples(kspace, operator, samples, images) if parameters.data_consistency else images
 
-    return iterative.enhancement(sequence, kspace, of_slice, models=(model,), notes=notes, support=parameters.support)
+    return iterative.enhancement(
+        sequence, kspace, of_slice,
+        models=(model,), notes=notes, support=parameters.support, delays=parameters.delays,
+    )  # fmt: skip
 
 
 def _of_images(sequence: ImageSequence, parameters: XtYtParameters, notes: list[str], wanted: str) -> Enhancement:

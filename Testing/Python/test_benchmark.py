@@ -195,7 +195,7 @@ def test_middle_slices_stay_where_they_are_in_the_patient(square_disc):
 
 def test_protocols_in_k_space_take_the_middle_slice_unless_told_otherwise():
     of_one_slice = {key for key, protocol in PROTOCOLS.items() if protocol.middle_slices == 1}
-    assert of_one_slice == {"r13", "r26", "c4", "c8", "h4"}
+    assert of_one_slice == {"r13", "r13d", "r26", "c4", "c8", "h4"}
     assert all(PROTOCOLS[key].middle_slices is None for key in ("s4", "t2", "t6"))
 
 
