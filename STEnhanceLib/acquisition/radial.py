@@ -15,6 +15,9 @@ import torchkbnufft
 from STEnhanceLib.acquisition.operators import at_once
 
 GOLDEN_ANGLE = math.pi * (math.sqrt(5) - 1) / 2  # 111.246°
+MISSED = 0.02  # samples by which a spoke may miss the centre as if it did not
+REACH, MARGIN, BLUR = 3.0, 3.0, 0.6  # samples around the centre where coverage is evened, and how sharply it is seen
+MOST_SPOKES = 260  # that tell the coverage
 
 
 def golden_angle_trajectory(frames: int, spokes: int, readout: int) -> np.ndarray:
@@ -53,7 +56,36 @@ def ramp_density(trajectory: torch.Tensor, shape_ji: tuple[int, int], widest: fl
     cell = 2 * math.pi / math.sqrt(math.prod(shape_ji))
     step = (trajectory[:, :, 1:] - trajectory[:, :, :-1]).norm(dim=-1).mean(-1)[..., None] / cell
     radius = torch.maximum(trajectory.norm(dim=-1) / cell, step / 4)
-    return (radius * math.pi / trajectory.shape[1]).clamp_max(widest) * step
+    across = _evened(radius * math.pi / trajectory.shape[1], trajectory / cell, step)
+    return across.clamp_max(widest) * step
+
+
+def _evened(across: torch.Tensor, places: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
+    """Patches around the centre of spokes that miss it, as late gradients let them: there they overlap, and shrink.
+
+    Args:
+        across: (T, S, R) their width.
+        places: (T, S, R, 2), and
+        step: (T, S, 1) the distance of samples, all in cells.
+    """
+    along = places[:, :, -1] - places[:, :, 0]
+    beside = places[..., 0] * along[..., None, 1] - places[..., 1] * along[..., None, 0]
+    if beside.abs().max() <= MISSED * (step[..., 0] * along.norm(dim=-1)).min():
+        return across
+    unit = step.mean()
+    distance = (places / unit).norm(dim=-1)
+    # All frames cover the centre alike, so that some tell enough.
+    some = slice(None, max(1, MOST_SPOKES // across.shape[1]))
+    near = distance[some] < REACH + MARGIN
+    those, areas = places[some][near] / unit, (across * step)[some][near] / unit**2 / len(across[some])
+    inner = distance < REACH
+    covered = [
+        (torch.exp(-(part[:, None] - those).square().sum(-1) / (2 * BLUR**2)) * areas).sum(1) / (2 * math.pi * BLUR**2)
+        for part in (places[inner] / unit).split(1000)
+    ]
+    across = across.clone()
+    across[inner] /= torch.cat(covered)
+    return across
 
 
 class RadialOperator:

@@ -303,3 +303,20 @@ def test_bart_finds_the_same_delays(late):
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
     np.testing.assert_allclose(script.by_bart(late, ()), delays.find(late).late, atol=0.15)
+
+
+def test_spokes_that_miss_the_centre_cover_it_no_more_than_others_do(thorax, on_time, monkeypatch):
+    from STEnhanceLib.acquisition import radial
+
+    still = torch.from_numpy(thorax.frames[:1, 0].astype(np.complex64)).expand(20, -1, -1)
+    trajectory = torch.from_numpy(delays.moved(radial.golden_angle_trajectory(20, 13, 128), np.diag([1.3, 0.3])))
+
+    def error() -> float:
+        """Of the average over many frames, which has no streaks."""
+        operator = radial.RadialOperator(trajectory, torch.tensor(on_time.coil_sensitivities[0]))
+        average = operator.time_average(operator.forward(still))
+        return float((average - still[0]).norm() / still[0].norm())
+
+    evened = error()
+    monkeypatch.setattr(radial, "MISSED", float("inf"))
+    assert evened < 0.95 * error()

@@ -103,7 +103,7 @@ def found_table(case: str, good: ImageSequence) -> None:
 
 
 def _words(late: np.ndarray) -> str:
-    return " / ".join(f"{late[part] + 0:.3f}" for part in delays.PARTS)
+    return " / ".join(f"{round(float(late[part]), 3) + 0:.3f}" for part in delays.PARTS)
 
 
 def image_table(case, whole: ImageSequence, keys: Sequence[str]) -> None:
