@@ -1,9 +1,9 @@
 """Thick slices: what a scan with slices `factor` times as thick and as far apart measures of a stack of thin ones.
 
-Thick slice n is centred on index n · factor of the fine stack, where a Gaussian profile weighs the fine slices; its full
-width at half maximum is `width` distances of thick slices, 1 where they touch. Beyond the ends of the fine stack its
-outermost slices are repeated. The first slices of both stacks coincide. A stack of at most a few hundred slices makes that one small matrix, so the
-nearest stack that agrees with a measurement follows from its pseudo-inverse.
+Thick slice n is centred on index n · factor of the fine stack, where a Gaussian profile weighs the fine slices; its
+full width at half maximum is `width` distances of thick slices, 1 where they touch. Beyond the ends of the fine stack
+its outermost slices are repeated. The first slices of both stacks coincide. A stack of at most a few hundred slices
+makes that one small matrix, so the nearest stack that agrees with a measurement follows from its pseudo-inverse.
 
 Images are (..., K, J, I), numpy arrays or torch tensors, and keep their kind.
 """

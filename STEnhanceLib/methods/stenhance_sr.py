@@ -93,8 +93,12 @@ def enhance(
     models = tuple(model for model in (finer, thinner) if model)
     if not models:
         notes = ["Neither finer pixels nor thinner slices were asked for, so the images are as they were."]
-    stack = through_plane.Stack((*in_plane_grid.spacing_mm[:2], sequence.grid.spacing_mm[2]), sequence.grid.spacing_mm[2])
-    frames = _frames(sequence, parameters, in_plane_grid.shape[1:], sharp, stack, finer=finer, thinner=thinner, notes=notes)
+    stack = through_plane.Stack(
+        (*in_plane_grid.spacing_mm[:2], sequence.grid.spacing_mm[2]), sequence.grid.spacing_mm[2]
+    )
+    frames = _frames(
+        sequence, parameters, in_plane_grid.shape[1:], sharp, stack, finer=finer, thinner=thinner, notes=notes
+    )
     return Enhancement(grid, frames, notes, models)
 
 
@@ -128,9 +132,7 @@ def _frames(
         prior = None if sharp is None else (sharp + lift * _reached(sharp)) / np.float32(scale)
         estimate = in_plane.finer(estimate, around, shape_ji, prior, model=finer, **shared)
     if thinner:
-        estimate = through_plane.thinner(
-            estimate, around, parameters.slice_factor, stack, model=thinner, **shared
-        )
+        estimate = through_plane.thinner(estimate, around, parameters.slice_factor, stack, model=thinner, **shared)
     for t in range(len(sequence)):
         fine, supported = estimate(t)
         invented, fine = (fine - supported) * np.float32(scale), fine * np.float32(scale) - lift

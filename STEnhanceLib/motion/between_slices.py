@@ -31,9 +31,7 @@ def interpolated(stack: np.ndarray, places: np.ndarray, spacing_ij: tuple[float,
     slices = np.ascontiguousarray(stack[:, None])
     moving = MovingFrames(slices, (*spacing_ij, 1.0), STIFFNESS, device, scale=1.0)
     whole = np.floor(places).astype(int)
-    paths = [
-        [Place(k, float(k)) for k in range(max(0, n - REACH + 1), min(len(stack), n + REACH + 1))] for n in whole
-    ]
+    paths = [[Place(k, float(k)) for k in range(max(0, n - REACH + 1), min(len(stack), n + REACH + 1))] for n in whole]
     between = whole != places
     moving.plan(path for path, wanted in zip(paths, between, strict=True) if wanted)
     return np.stack(
