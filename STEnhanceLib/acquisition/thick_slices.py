@@ -54,6 +54,11 @@ def measure(fine_images, thick: int, factor: float, width: float = 1.0):
     return _along_slices(operator(thick, factor, fine_images.shape[-3], width), fine_images)
 
 
+def interpolated(thick_images, factor: float):
+    """Cubic spline interpolation between the thick slices, which stay as they are: as `start`, without the profile."""
+    return _along_slices(_spline(thick_images.shape[-3], factor), thick_images)
+
+
 def start(thick_images, factor: float):
     """Cubic spline interpolation between the thick slices, moved to the nearest stack that agrees with them.
 
@@ -80,12 +85,17 @@ def _inverse(thick: int, factor: float, width: float = 1.0) -> np.ndarray:
 
 @functools.lru_cache(maxsize=64)
 def _start(thick: int, factor: float) -> np.ndarray:
+    spline = _spline(thick, factor)
+    return _frozen(spline + _inverse(thick, factor) @ (np.eye(thick) - operator(thick, factor) @ spline))
+
+
+@functools.lru_cache(maxsize=64)
+def _spline(thick: int, factor: float) -> np.ndarray:
     from scipy import ndimage
 
     where = np.arange(fine_slices(thick, factor)) / factor
-    unit = np.eye(thick)
-    spline = np.stack([ndimage.map_coordinates(unit[n], [where], order=3, mode="mirror") for n in range(thick)], axis=1)
-    return _frozen(spline + _inverse(thick, factor) @ (unit - operator(thick, factor) @ spline))
+    each = [ndimage.map_coordinates(one, [where], order=3, mode="mirror") for one in np.eye(thick)]
+    return _frozen(np.stack(each, axis=1))
 
 
 def _along_slices(matrix: np.ndarray, images):

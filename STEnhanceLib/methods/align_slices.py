@@ -4,7 +4,7 @@ frames, because every slice was measured in a breath-hold of its own."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,7 +20,9 @@ LEAST_GAIN, LEAST_DELAY = 0.02, 0.2  # of the brightness; frames
 FEWEST_FRAMES = 5  # to tell how late a slice is
 NAMED = 3
 SIDES = (("right", "left"), ("anterior", "posterior"), ("superior", "inferior"))  # + and − of RAS
-TOO_FEW = "A slice is compared with both of its neighbours: in a stack of {} nothing was moved; at least 3 are needed."
+TOO_FEW = (
+    "Nothing was aligned: slices are compared with both of their neighbours, and there are {} slices, not 3 or more."
+)
 NOTHING = "No slice differs from its neighbours by enough to be sure of, so nothing was corrected."
 HOW = (
     "What changes smoothly from slice to slice was taken for anatomy and left. Whether slices lie wrong across their "
@@ -52,7 +54,7 @@ def enhance(sequence: ImageSequence, parameters: AlignSlicesParameters) -> Enhan
     if np.iscomplexobj(sequence.frames):
         notes.append("The images are complex; their magnitude was aligned.")
     if slices < FEWEST_SLICES:
-        notes.append(TOO_FEW.format(f"{slices} slice{'s' * (slices > 1)}"))
+        notes.append(TOO_FEW.format(slices))
         return Enhancement(sequence.grid, _as_they_are(sequence), notes)
     if parameters.phase and len(sequence) < FEWEST_FRAMES:
         notes.append(f"The beat was left as it is: {len(sequence)} frames are too few to compare it.")
@@ -77,6 +79,20 @@ def _frames(sequence: ImageSequence, parameters: AlignSlicesParameters, notes: l
     for t, frame in enumerate(stack):
         slices = [in_time[k][t] if k in in_time else image for k, image in enumerate(frame)]
         yield EnhancedFrame(corrected(np.stack(slices)), outside)
+
+
+def aligned(sequence: ImageSequence, notes: list[str]) -> ImageSequence:
+    """A sequence whose slices were moved back, for methods that go on from there; `notes` get what was moved."""
+    from STEnhanceLib.motion.slice_alignment import FEWEST_SLICES
+
+    slices = sequence.grid.shape[0]
+    if slices < FEWEST_SLICES:
+        notes.append(TOO_FEW.format(slices))
+        return sequence
+    found = differences(sequence, AlignSlicesParameters())
+    notes.extend(described(found, sequence.grid))
+    corrected, _ = corrector(found, sequence.grid.shape)
+    return replace(sequence, frames=np.stack([corrected(frame) for frame in sequence.frames]))
 
 
 def differences(sequence: ImageSequence, parameters: AlignSlicesParameters) -> Differences:
@@ -156,7 +172,6 @@ METHOD = Method(
     enhance=enhance,
     reference="After Lucas, Kanade: An iterative image registration technique with an application to stereo vision. "
     "IJCAI 1981; 674-679.",
-    requires=("scipy",),
     rank=40,
     preview_frames=5,
 )

@@ -71,7 +71,9 @@ def find(frames: np.ndarray, *, brightness: bool = False, phase: bool = False, p
 
 
 def moved(image: np.ndarray, shift_ji: np.ndarray) -> np.ndarray:
-    """A real (…, J, I) image whose content is moved by so many pixels; edges are repeated, its range is kept."""
+    """A (…, J, I) image whose content is moved by so many pixels; edges are repeated, and a real range is kept."""
+    if np.iscomplexobj(image):
+        return moved(image.real, shift_ji) + np.complex64(1j) * moved(image.imag, shift_ji)
     shift = (0.0,) * (image.ndim - 2) + tuple(shift_ji)
     return ndimage.shift(image, shift, order=3, mode="nearest").clip(image.min(), image.max())
 
