@@ -1,9 +1,9 @@
 """Thick slices: what a scan with slices `factor` times as thick and as far apart measures of a stack of thin ones.
 
-Thick slice n is centred on index n · factor of the fine stack, where a Gaussian profile with a full width at half
-maximum of one thick slice weighs the fine slices; beyond the ends of the fine stack its outermost slices are repeated.
-The first slices of both stacks coincide. A stack of at most a few hundred slices makes that one small matrix, so the
-nearest stack that agrees with a measurement follows from its pseudo-inverse.
+Thick slice n is centred on index n · factor of the fine stack, where a Gaussian profile weighs the fine slices; its
+full width at half maximum is `width` distances of thick slices, 1 where they touch. Beyond the ends of the fine stack
+its outermost slices are repeated. The first slices of both stacks coincide. A stack of at most a few hundred slices
+makes that one small matrix, so the nearest stack that agrees with a measurement follows from its pseudo-inverse.
 
 Images are (..., K, J, I), numpy arrays or torch tensors, and keep their kind.
 """
@@ -16,6 +16,8 @@ import math
 import numpy as np
 
 TRUNCATE = 4  # standard deviations at which the profile ends
+FWHM = 2 * math.sqrt(2 * math.log(2))  # of a Gaussian, in standard deviations
+NARROWEST = 0.5  # fine slices; a narrower profile weighs one of them, or two alike
 
 
 def fine_slices(thick: int, factor: float) -> int:
@@ -24,19 +26,20 @@ def fine_slices(thick: int, factor: float) -> int:
 
 
 @functools.lru_cache(maxsize=64)
-def operator(thick: int, factor: float, fine: int | None = None) -> np.ndarray:
+def operator(thick: int, factor: float, fine: int | None = None, width: float = 1.0) -> np.ndarray:
     """The matrix A of the measurement, thick = A · fine.
 
     Args:
         thick: number of thick slices.
-        factor: distance and thickness of the thick slices, in fine slices.
+        factor: distance of the thick slices, in fine slices.
         fine: number of fine slices, if not `fine_slices`.
+        width: of the profile, more than 0.
 
     Returns:
         (thick, fine) float64, read-only; every row sums to 1.
     """
     fine = fine_slices(thick, factor) if fine is None else fine
-    sigma = factor / (2 * math.sqrt(2 * math.log(2)))
+    sigma = max(width * factor, NARROWEST) / FWHM
     matrix = np.zeros((thick, fine))
     reach = int(TRUNCATE * sigma + 0.5)
     for n, row in enumerate(matrix):
@@ -46,9 +49,14 @@ def operator(thick: int, factor: float, fine: int | None = None) -> np.ndarray:
     return _frozen(matrix)
 
 
-def measure(fine_images, thick: int, factor: float):
+def measure(fine_images, thick: int, factor: float, width: float = 1.0):
     """The (..., thick, J, I) images that a scan with thick slices gives of (..., K, J, I)."""
-    return _along_slices(operator(thick, factor, fine_images.shape[-3]), fine_images)
+    return _along_slices(operator(thick, factor, fine_images.shape[-3], width), fine_images)
+
+
+def interpolated(thick_images, factor: float):
+    """Cubic spline interpolation between the thick slices, which stay as they are: as `start`, without the profile."""
+    return _along_slices(_spline(thick_images.shape[-3], factor), thick_images)
 
 
 def start(thick_images, factor: float):
@@ -64,25 +72,30 @@ def start(thick_images, factor: float):
     return _along_slices(_start(thick_images.shape[-3], factor), thick_images)
 
 
-def replace_measured(fine_images, thick_images, factor: float):
+def replace_measured(fine_images, thick_images, factor: float, width: float = 1.0):
     """Hard data consistency: the stack nearest to (..., K, J, I) of which a scan measures `thick_images`."""
-    missing = thick_images - measure(fine_images, thick_images.shape[-3], factor)
-    return fine_images + _along_slices(_inverse(thick_images.shape[-3], factor), missing)
+    missing = thick_images - measure(fine_images, thick_images.shape[-3], factor, width)
+    return fine_images + _along_slices(_inverse(thick_images.shape[-3], factor, width), missing)
 
 
 @functools.lru_cache(maxsize=64)
-def _inverse(thick: int, factor: float) -> np.ndarray:
-    return _frozen(np.linalg.pinv(operator(thick, factor)))
+def _inverse(thick: int, factor: float, width: float = 1.0) -> np.ndarray:
+    return _frozen(np.linalg.pinv(operator(thick, factor, width=width)))
 
 
 @functools.lru_cache(maxsize=64)
 def _start(thick: int, factor: float) -> np.ndarray:
+    spline = _spline(thick, factor)
+    return _frozen(spline + _inverse(thick, factor) @ (np.eye(thick) - operator(thick, factor) @ spline))
+
+
+@functools.lru_cache(maxsize=64)
+def _spline(thick: int, factor: float) -> np.ndarray:
     from scipy import ndimage
 
     where = np.arange(fine_slices(thick, factor)) / factor
-    unit = np.eye(thick)
-    spline = np.stack([ndimage.map_coordinates(unit[n], [where], order=3, mode="mirror") for n in range(thick)], axis=1)
-    return _frozen(spline + _inverse(thick, factor) @ (unit - operator(thick, factor) @ spline))
+    each = [ndimage.map_coordinates(one, [where], order=3, mode="mirror") for one in np.eye(thick)]
+    return _frozen(np.stack(each, axis=1))
 
 
 def _along_slices(matrix: np.ndarray, images):

@@ -294,7 +294,8 @@ def test_slices_are_made_thinner_and_the_thick_ones_kept(beating_disc):
     result = run(thick, "stenhance-sr", factor=1, slice_factor=4)
     assert result.grid.shape == (9, 40, 48)
     assert np.allclose(result.ijk_to_ras, beating_disc.ijk_to_ras)
-    again = thick_slices.measure(result.frames, 3, 4)
+    undone = np.sqrt(32**2 - 2 * (2.355 * 2) ** 2) / 32  # of slices 32 mm thick that lie off by 2 mm
+    again = thick_slices.measure(result.frames, 3, 4, undone)
     assert np.linalg.norm(again - thick.frames) < 1e-5 * np.linalg.norm(thick.frames)
     plain = thick_slices.start(thick.frames, 4)
     assert np.abs(result.frames - plain).max() > 1e-2, "else no network took part"
@@ -305,26 +306,54 @@ def test_slices_are_made_thinner_and_the_thick_ones_kept(beating_disc):
 
 def test_slices_moved_together_are_computed_anew_even_if_there_are_no_more_of_them():
     thick = sequence_of(smooth(1, 2, 20, 24))
-    result = run(thick, "stenhance-sr", factor=1, slice_factor=1.5)
+    result = run(thick, "stenhance-sr", factor=1, slice_factor=1.5, position_error_mm=0)
     assert result.grid.shape == (2, 20, 24)
     assert np.allclose(result.grid.spacing_mm[2], 8 / 1.5)
     again = thick_slices.measure(result.frames, 2, 1.5)
     assert np.linalg.norm(again - thick.frames) < 1e-5 * np.linalg.norm(thick.frames)
     assert np.abs(result.frames - thick.frames).max() > 1e-2
-    assert any("Gaussian profiles" in note for note in result.notes)
+    assert any("profile was taken as Gaussian" in note for note in result.notes)
 
 
 def test_both_pixels_and_slices_can_be_made_finer_at_once(oblique_matrix):
     low = sequence_of(smooth(3, 4, 15, 20), oblique_matrix, periodic=True)
     for frames in (low.frames, low.frames * np.complex64(np.exp(0.3j))):
         given = replace(low, frames=frames)
-        result = run(given, "stenhance-sr", factor=2, slice_factor=1.5, data_consistency=True)
+        exactly = {"data_consistency": True, "position_error_mm": 0}
+        result = run(given, "stenhance-sr", factor=2, slice_factor=1.5, **exactly)
         assert result.frames.shape == (3, 5, 30, 40)
         assert np.allclose(result.ijk_to_ras @ [2, 2, 3, 1], oblique_matrix @ [1, 1, 2, 1])
         if frames is low.frames:
             measured = centre_crop.crop(thick_slices.measure(result.frames, 4, 1.5), (15, 20))
             assert np.linalg.norm(measured - low.frames) < 1e-5 * np.linalg.norm(low.frames)
             assert result.attributes["STEnhance.Model"].count("sha256") == 2
+
+
+def test_slices_too_thin_for_their_errors_of_position_stay_as_they_are(oblique_matrix):
+    thin = sequence_of(smooth(1, 4, 20, 24), oblique_matrix @ np.diag([1, 1, 5 / 8, 1]))
+    result = run(thin, "stenhance-sr", factor=1, slice_factor=2)
+    assert np.abs(result.frames[:, ::2] - thin.frames).max() < 1e-4 * thin.frames.max()
+    assert any("thickness was not undone, since they may lie 2 mm from" in note for note in result.notes)
+    assert any("for display rather than for detail" in note for note in result.notes)
+    assert any("taken as 5 mm thick, without gaps, since no header" in note for note in result.notes)
+
+
+def test_slices_are_as_thick_as_the_header_says():
+    known = replace(sequence_of(smooth(1, 3, 20, 24)), attributes={"DICOM.SliceThickness": "10"})
+    result = run(known, "stenhance-sr", factor=1, slice_factor=2)
+    assert any("10 mm thick and 8 mm apart, as the header says" in note for note in result.notes)
+    undone = np.sqrt(10**2 - 2 * (2.355 * 2) ** 2) / 8
+    again = thick_slices.measure(result.frames, 3, 2, undone)
+    assert np.linalg.norm(again - known.frames) < 1e-4 * np.linalg.norm(known.frames)
+
+
+def test_slices_are_aligned_on_request_before_they_are_made_thinner():
+    stack = np.repeat(smooth(1, 1, 48, 56), 6, axis=1)
+    stack[:, 3] = np.roll(stack[:, 3], 3, axis=-1)
+    plain, aligned = (run(sequence_of(stack), "stenhance-sr", factor=1, slice_factor=2, align=on) for on in (0, 1))
+    assert any(note.startswith("Moved: slice 4 by") for note in aligned.notes)
+    assert not any(note.startswith("Moved") for note in plain.notes)
+    assert np.abs(np.diff(aligned.frames, axis=1)).mean() < 0.7 * np.abs(np.diff(plain.frames, axis=1)).mean()
 
 
 def test_slices_that_cannot_be_told_apart_are_refused():

@@ -186,3 +186,14 @@ class TestOnRealCine:
         frames = np.abs(np.fft.ifft2(np.fft.fft2(small) * lines)).astype(np.float32)
         grid = cine.grid.resampled((3, 64, 64))
         assert not acquired.estimate(ImageSequence.from_frames(frames, grid)).interpolated
+
+
+@pytest.mark.usefixtures("untrained")
+def test_a_filter_is_not_undone_where_pixels_stay_as_they_are(thorax, monkeypatch):
+    """Thinner slices were asked for, nothing else."""
+    stack = replace(thorax, frames=np.repeat(thorax.frames[:1], 4, axis=1), times_ms=[0])
+    found = acquired.estimate(stack, "shown")
+    lowered = replace(found, window_j=np.linspace(1, 0.5, 128), window_i=np.linspace(1, 0.5, 128))
+    expected = run(stack, "stenhance-sr", factor=1, slice_factor=2)
+    monkeypatch.setattr(acquired, "estimate", lambda *_: lowered)
+    assert np.array_equal(run(stack, "stenhance-sr", factor=1, slice_factor=2).frames, expected.frames)

@@ -22,7 +22,7 @@ from STEnhanceLib.sequence import ImageSequence
 METHODS = list(all_methods().values())
 pytestmark = pytest.mark.usefixtures("untrained")  # what is promised holds with any weights
 ON_IMAGES = [method for method in METHODS if not method.needs]
-WITHOUT_TORCH = ["zero-fill", "b-spline", "frequency-split", "linear", "fourier", "demons"]
+WITHOUT_TORCH = ["zero-fill", "b-spline", "frequency-split", "align-slices", "linear", "fourier", "demons"]
 
 
 def every(methods):

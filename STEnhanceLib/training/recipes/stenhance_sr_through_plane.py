@@ -26,7 +26,13 @@ RECIPE = Recipe(
         limits=(
             "No patient with thin slices was at hand: most of what it learnt comes from in-plane images whose rows "
             "played the slices.",
-            "The slice profile is assumed; real ones differ, and gaps between slices are not modelled.",
+            "It learnt one slice profile without gaps; real ones differ. Nor did it learn what slices of different "
+            "breath-holds and heartbeats do not share.",
+            "Against long-axis planes that were measured in the same heart (5 mm slices of one large animal, slice "
+            "factor 2), the network held to its profile is behind cubic interpolation: correlation 0.862 against "
+            "0.881, and 0.057 against 0.084 of wavelengths of 5 to 10 mm. STEnhance-SR therefore weighs what it adds "
+            "by how far slices may lie from where they should, and is then about as good as cubic interpolation (0.884 "
+            "and 0.085): its thinner slices are for display rather than for detail.",
             "Anatomy that passes between two thick slices without touching either cannot come back.",
         ),
         citation=CITATION + " Learning one direction from another: Zhao et al., IEEE TMI 2021 (40:805).",
