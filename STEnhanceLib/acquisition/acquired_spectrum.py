@@ -42,6 +42,7 @@ class Spectra(NamedTuple):
 def spectra(frames: np.ndarray) -> Spectra:
     """Of some of the images (T, K, J, I); (0, J, I) slices where all of them are empty."""
     images = some_images(frames)
+    images = images / max(float(np.abs(images).max()), np.finfo(np.float32).tiny)  # whose squares float32 can hold
     taper = _taper(images)
     slices = [_log_power(of_slice, taper) for of_slice in images.swapaxes(0, 1)]
     kept = [one for one in slices if one is not None]
