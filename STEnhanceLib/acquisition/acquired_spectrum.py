@@ -137,7 +137,8 @@ def noise_std(frames: np.ndarray, taper: np.ndarray, window: np.ndarray) -> floa
         return float("nan")
     middle = frames.shape[1] // 2
     starts = np.unique(np.linspace(0, len(frames) - 3, DIFFERENCES).astype(int))
-    differences = np.stack([frames[t, middle] - 2 * frames[t + 1, middle] + frames[t + 2, middle] for t in starts])
+    frames = frames[:, middle].astype(np.result_type(frames, np.float64))  # huge intensities, too, have squares
+    differences = np.stack([frames[t] - 2 * frames[t + 1] + frames[t + 2] for t in starts])
     log_power = _log_power(differences / np.float32(np.sqrt(6)), taper)
     if log_power is None:
         return 0.0
