@@ -17,7 +17,6 @@ from STEnhanceLib.acquisition import acquired_header as header
 from STEnhanceLib.acquisition import acquired_spectrum as spectrum
 from STEnhanceLib.acquisition.acquired_edge import (
     FADED,
-    HIGHEST,
     LEAST_STRENGTH_EXPECTED,
     NATIVE,
     Edge,
@@ -31,7 +30,14 @@ from STEnhanceLib.sequence import ImageSequence
 ALIKE = 0.05  # header and images agree, as shares
 SHOWN = "shown"  # the user says that nothing was interpolated
 SMALLEST = 8  # samples along an axis
-TURNED = 0.6  # nepers by which quadrants differ that were turned
+PARTIAL = 0.9  # what ends before this share of another end, ends elsewhere
+
+ENLARGED = (
+    "The images were enlarged by something other than a zero-fill, from the nearest voxels, linearly or by splines."
+)
+TURNED_AFTER = "The images were turned after the scan: the measured frequencies are a turned rectangle."
+SLICES_DIFFER = "Not all slices were measured with the same matrix."
+AS_THEY_ARE = "They are taken as they are shown."
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +121,8 @@ def estimate(sequence: ImageSequence, wanted: str = "") -> Acquired:
     given = _wanted(wanted, shown) if wanted.strip() else None
     seen = spectrum.spectra(sequence.frames)
     if given is not None:
-        edges = _with_matrix(_edges(seen, shown), given, shown)
+        raw = _edges(seen, shown, np.iscomplexobj(sequence.frames))
+        edges = _with_matrix(raw, given, shown)
         return replace(_complete(sequence, seen, edges, given), source="user", sureness=1.0)
     if sequence.attributes.get("STEnhance.Task") == "super-resolution":
         method = sequence.attributes.get("STEnhance.MethodTitle", "A method of STEnhance")
@@ -127,59 +134,105 @@ def estimate(sequence: ImageSequence, wanted: str = "") -> Acquired:
 def _found(sequence: ImageSequence, seen: Spectra) -> Acquired:
     shown = tuple(sequence.frames.shape[-2:])
     read, notes = header.readings(sequence.attributes, shown, sequence.grid.spacing_mm[1::-1])
-    raw = _edges(seen, shown)
-    edges, doubts = _without_doubtful(seen, tuple(edge if edge.sure else NATIVE for edge in raw))
-    notes += doubts
+    raw = _edges(seen, shown, np.iscomplexobj(sequence.frames))
+    edges, doubts = _without_doubtful(sequence, seen, raw)
     measured = tuple(edge.share * size for edge, size in zip(edges, shown, strict=True))
-    images_ji = tuple(round(n) for n in measured)
-    header_ji = tuple(round(n) for n in read[0].ji) if read else None
-    source, sureness = "images", min(map(_sureness, edges, raw))
-    if read and not doubts:
+    source, sureness, header_ji = "images", min(map(_sureness, edges, raw)), None
+    if read:
         best = min(read, key=lambda each: _distance(each.ji, _believed(raw, edges, each.ji, shown)))
         header_ji = tuple(round(n) for n in best.ji)
-        edges = tuple(
-            one if _expected(one, said, size) else edge
-            for one, edge, said, size in zip(raw, edges, best.ji, shown, strict=True)
-        )
-        measured = tuple(edge.share * size for edge, size in zip(edges, shown, strict=True))
-        images_ji = tuple(round(n) for n in measured)
-        if _distance(best.ji, measured) <= ALIKE:
-            source, measured = "header and images", best.ji
-            sureness = 1 - (1 - sureness) / 2
-            notes += (f"The header was read so that {best.how}.",) if best.how else ()
-        else:
-            notes += (
-                f"The header says {matrix_text(best.ji)} samples, the images show {matrix_text(measured)}. "
-                "The images were followed.",
+        if not doubts:
+            edges = tuple(
+                one if _expected(one, said, size) else edge
+                for one, edge, said, size in zip(raw, edges, best.ji, shown, strict=True)
             )
-    matrix = tuple(min(round(n), most) for n, most in zip(measured, shown, strict=True))
+            measured = tuple(edge.share * size for edge, size in zip(edges, shown, strict=True))
+    images_ji = tuple(round(n) for n in measured)
+    if header_ji is not None and not doubts and _distance(best.ji, measured) <= ALIKE:
+        source, measured, sureness = "header and images", best.ji, 1 - (1 - sureness) / 2
+        notes += (f"The header was read so that {best.how}.",) if best.how else ()
+    elif header_ji is not None and header_ji != images_ji:
+        show = "no clear end of what was measured" if images_ji == shown else matrix_text(images_ji)
+        notes += (f"The header says {matrix_text(header_ji)}, the images show {show}. The images were followed.",)
+    matrix = tuple(min(max(round(n), 1), most) for n, most in zip(measured, shown, strict=True))
     found = _complete(sequence, seen, edges, matrix)
-    return replace(found, source=source, sureness=sureness, notes=notes, header_ji=header_ji, images_ji=images_ji)
+    partial = _partial_fourier(raw)
+    if partial:
+        notes += (f"Partial Fourier left out {partial}.",)
+    return replace(
+        found,
+        noise_std=float("nan") if partial else found.noise_std,
+        source=source,
+        sureness=sureness,
+        notes=(*notes, *doubts),
+        header_ji=header_ji,
+        images_ji=images_ji,
+        partial_fourier=partial,
+    )
 
 
-def _edges(seen: Spectra, shown: tuple[int, int]) -> tuple[Edge, Edge]:
-    """The best hypothesis along each axis, sure or not."""
+def _edges(seen: Spectra, shown: tuple[int, int], is_complex: bool) -> tuple[Edge, Edge]:
+    """The best hypothesis along each axis, sure or not; of complex images that of the side that reaches further."""
     if not len(seen.slices) or min(shown) < 2 * SMALLEST:
         return NATIVE, NATIVE
-    return tuple(find_edge(spectrum.profile(seen.mean, seen.taper, axis)) for axis in (0, 1))
+    found = []
+    for axis in (0, 1):
+        if is_complex:
+            sides = [find_edge(spectrum.profile(seen.mean, seen.taper, axis, sign)) for sign in (-1, 1)]
+            ends = [edge.share if edge.sure else 1.0 for edge in sides]
+            if min(ends) < PARTIAL * max(ends):
+                side = "negative" if ends[0] < ends[1] else "positive"
+                left_out = (max(ends) - min(ends)) / (2 * max(ends))
+                text = f"{left_out:.0%} of k-space on the {side} side of the {('rows', 'columns')[axis]}"
+                found.append(replace(sides[int(np.argmax(ends))], left_out=text))
+                continue
+        found.append(find_edge(spectrum.profile(seen.mean, seen.taper, axis)))
+    return tuple(found)
 
 
-def _without_doubtful(seen: Spectra, edges: tuple[Edge, Edge]) -> tuple[tuple[Edge, Edge], tuple[str, ...]]:
-    """The edges without those that not all slices share, and none where images were turned after the scan."""
-    if all(edge is NATIVE for edge in edges):
-        return edges, ()
-    shares = tuple(edge.share for edge in edges)
-    if spectrum.turned(seen.mean, shares) > TURNED:
-        note = "What was measured is a turned rectangle of frequencies: the images were turned after the scan."
-        return (NATIVE, NATIVE), (f"{note} They are taken as they are.",)
-    kept = []
-    for axis, edge in enumerate(edges):
-        some = seen.slices[np.unique(np.linspace(0, len(seen.slices) - 1, 3).astype(int))] if edge is not NATIVE else ()
-        finer = len(some) > 1 and any(ends_later(spectrum.profile(one, seen.taper, axis), edge) for one in some)
-        kept.append(NATIVE if finer else edge)
-    changed = any(one is not other for one, other in zip(kept, edges, strict=True))
-    note = "Not all slices were measured with the same matrix. They are taken as they are."
-    return tuple(kept), (note,) if changed else ()
+def _partial_fourier(edges: tuple[Edge, Edge]) -> str:
+    return " and ".join(edge.left_out for edge in edges if edge.left_out)
+
+
+def _without_doubtful(
+    sequence: ImageSequence, seen: Spectra, raw: tuple[Edge, Edge]
+) -> tuple[tuple[Edge, Edge], tuple[str, ...]]:
+    """Only those edges that are sure, and none where something else than a zero-fill was done to the images."""
+    if not len(seen.slices):
+        return (NATIVE, NATIVE), ()
+    if any(spectrum.enlarged_by_neighbours(sequence.frames, axis) for axis in (-2, -1)):
+        return (NATIVE, NATIVE), (f"{ENLARGED} {AS_THEY_ARE}",)
+    edges = tuple(edge if edge.sure else NATIVE for edge in raw)
+    if any(_turned(seen, axis, edges) for axis in (0, 1) if edges[axis] is not NATIVE):
+        return (NATIVE, NATIVE), (f"{TURNED_AFTER} {AS_THEY_ARE}",)
+    kept = tuple(
+        NATIVE if edge is not NATIVE and _slices_differ(seen, axis, edge) else edge for axis, edge in enumerate(edges)
+    )
+    weakly = [
+        axis for axis, edge in enumerate(edges) if edge is NATIVE and raw[axis].strength >= LEAST_STRENGTH_EXPECTED
+    ]
+    if kept != edges or any(_slices_differ(seen, axis) for axis in weakly):
+        return kept, (f"{SLICES_DIFFER} {AS_THEY_ARE}",)
+    return kept, ()
+
+
+def _turned(seen: Spectra, axis: int, edges: tuple[Edge, Edge]) -> bool:
+    """Whether the edge along an axis lies elsewhere along the diagonals."""
+    diagonals = spectrum.diagonal_profiles(seen.mean, seen.taper, axis, edges[1 - axis].share)
+    return any(ends_later(one, edges[axis]) for one in diagonals)
+
+
+def _slices_differ(seen: Spectra, axis: int, edge: Edge | None = None) -> bool:
+    """Whether some slice ends clearly beyond an edge; without one, whether two slices surely end at different ones."""
+    if len(seen.slices) < 2:
+        return False
+    some = seen.slices[np.unique(np.linspace(0, len(seen.slices) - 1, 3).astype(int))]
+    profiles = [spectrum.profile(one, seen.taper, axis) for one in some]
+    if edge is not None:
+        return any(ends_later(one, edge) for one in profiles)
+    first, last = (find_edge(one) for one in (profiles[0], profiles[-1]))
+    ends = [one.share if one.sure else 1.0 for one in (first, last)]
+    return min(ends) < PARTIAL * max(ends)
 
 
 def _complete(
@@ -196,25 +249,11 @@ def _complete(
         windows.append(edge.window(share).clip(FADED / 2, 1).astype(np.float32))
     seen_any = len(seen.slices) > 0
     cut = seen_any and spectrum.corners_cut(seen.mean, tuple(m / n for m, n in zip(measured, shown, strict=True)))
-    partial = _partial_fourier(seen, shown) if seen_any and np.iscomplexobj(sequence.frames) else ""
     ones = np.ones(measured, np.float32)
-    found = Acquired(shown, measured, *windows, cut, partial, float("nan"), ones, "none", 0.5)
+    found = Acquired(shown, measured, *windows, cut, "", float("nan"), ones, "none", 0.5)
     power = found.window() ** 2
     std = spectrum.noise_std(sequence.frames, seen.taper, found.window().clip(FADED / 2)) if seen_any else float("nan")
     return replace(found, noise_std=std, noise_spectrum=power / power.mean())
-
-
-def _partial_fourier(seen: Spectra, shown: tuple[int, int]) -> str:
-    """The side of k-space of complex images that ends well before the other."""
-    found = []
-    for axis, name in enumerate(("rows", "columns")):
-        after, before = (find_edge(spectrum.profile(seen.mean, seen.taper, axis, sign)) for sign in (1, -1))
-        ends = [edge.share if edge.sure else 1.0 for edge in (before, after)]
-        if min(ends) < 0.9 * max(ends):
-            side = "negative" if ends[0] < ends[1] else "positive"
-            left_out = (max(ends) - min(ends)) / (2 * max(ends))
-            found.append(f"the outer {left_out:.0%} of k-space along {name}, on the {side} side")
-    return " and ".join(found)
 
 
 def _with_matrix(edges: tuple[Edge, Edge], measured: tuple[int, int], shown: tuple[int, int]) -> tuple[Edge, Edge]:
@@ -234,7 +273,7 @@ def _believed(raw, edges, said: tuple[float, float], shown: tuple[int, int]) -> 
 
 def _expected(edge: Edge, said: float, size: int) -> bool:
     """An edge that is seen at least weakly where it is said to be."""
-    seen = edge.strength >= LEAST_STRENGTH_EXPECTED and edge.share < HIGHEST
+    seen = edge.strength >= LEAST_STRENGTH_EXPECTED and edge.told_from_all
     return seen and abs(edge.share * size / said - 1) <= ALIKE
 
 

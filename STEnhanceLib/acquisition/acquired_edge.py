@@ -19,11 +19,13 @@ import numpy as np
 
 FADED = 0.1  # amplitude of the filter below which nothing counts as measured
 HIGHEST = 0.98  # the largest share that is told from all
+HIGHEST_FADED = 0.95  # the same, where a filter may fade before samples end
 SMALLEST = 0.25  # the smallest share of the shown matrix that is looked for
 SHARP, FERMI, TUKEY = "no filter", "Fermi", "Tukey"
 # How well an edge must be seen, see `Edge.strength`; and where something else, such as the header, says the same.
 LEAST_STRENGTH = {SHARP: 2.5, FERMI: 3.8, TUKEY: 3.8}
 LEAST_STRENGTH_EXPECTED = 1.2
+EVEN, LEAST_STRENGTH_EVEN, LEAST_GAIN_EVEN = 0.8, 2.3, 2.2  # nepers that a floor may fall to be called even
 # (family, parameters) that are tried at every edge: Fermi by radius and width, Tukey by its share, all in edges.
 SHAPES = (
     (SHARP, ()),
@@ -47,6 +49,7 @@ class Edge:
         shape: its parameters, in units of `edge`.
         drop: nepers of power lost beyond the edge, against the spectrum continued.
         fall: nepers by which what lies beyond the edge falls towards the highest frequency.
+        left_out: what partial Fourier left out along the axis, in words.
         misfit, misfit_native: root mean square, nepers, with the edge and without any.
     """
 
@@ -58,16 +61,30 @@ class Edge:
     fall: float
     misfit: float
     misfit_native: float
+    left_out: str = ""
+
+    @property
+    def gain(self) -> float:
+        """How many times better the spectrum is explained with the edge than without any."""
+        return self.misfit_native / max(self.misfit, 1e-9)
 
     @property
     def strength(self) -> float:
         """How well the edge is seen: how much better it explains the spectrum than none does, times what is lost."""
-        return (self.misfit_native / max(self.misfit, 1e-9) - 1) * float(np.clip(self.drop, 0, 8))
+        return (self.gain - 1) * float(np.clip(self.drop, 0, 8))
 
     @property
     def sure(self) -> bool:
-        """The spectrum cannot be explained without this edge."""
-        return self.strength >= LEAST_STRENGTH[self.family] and self.drop >= 1 and self.share < HIGHEST
+        """The spectrum cannot be explained without this edge; less is enough where an even floor follows it."""
+        least = LEAST_STRENGTH[self.family]
+        if self.fall < EVEN and self.gain > LEAST_GAIN_EVEN:
+            least = min(least, LEAST_STRENGTH_EVEN)
+        return self.strength >= least and self.drop >= 1 and self.told_from_all
+
+    @property
+    def told_from_all(self) -> bool:
+        """Whether it is not merely the fading of a filter over samples that reach the end."""
+        return self.share < (HIGHEST if self.family == SHARP else HIGHEST_FADED)
 
     def window(self, share: np.ndarray) -> np.ndarray:
         """Amplitude of the filter at these shares of the Nyquist frequency of the shown matrix."""
@@ -123,11 +140,11 @@ def find_edge(measured: Profile) -> Edge:
     tried = [(family, shape, edge) for family, shape in SHAPES for edge in edges]
     found = fit.solve(tried)
     best = None
-    for family, penalty in PENALTIES.items():
-        those = [n for n, (kind, _, _) in enumerate(tried) if kind == family]
+    for family, shape in STARTS:
+        those = [n for n, (kind, other, _) in enumerate(tried) if kind == family and shape in (None, other)]
         start = min(those, key=lambda n: found.cost[n])
         refined = fit.refined(tried[start], found.coefficients[start], edges[1] / edges[0] - 1)
-        cost = refined.cost[0] * penalty
+        cost = refined.cost[0] * PENALTIES[family]
         if best is None or cost < best[0]:
             best = cost, refined
     return fit.edge(best[1], native)
@@ -247,9 +264,10 @@ class _Fit:
 # units of that of a point of the profile.
 CENTRE = np.array([0, -3.3, 0, 0, 0, 0, 0])
 PRIOR = 0.3**2 / np.array([1e6, 0.6, 0.4, 1e6, 1e6, 3.0, 3.0]) ** 2
-PENALTIES = {SHARP: 1.0, FERMI: 1.04, TUKEY: 1.15}
+PENALTIES = {SHARP: 1.0, FERMI: 1.15, TUKEY: 1.25}
+STARTS = ((SHARP, None), (FERMI, None), (TUKEY, (0.3,)), (TUKEY, (1.0,)))  # family, and of which shape; any if None
 STEPS = {SHARP: (), FERMI: (0.08, 0.03), TUKEY: (0.25,)}
-LIMITS = {SHARP: (), FERMI: ((0.7, 1.3), (0.005, 0.2)), TUKEY: ((0.05, 1.0),)}
+LIMITS = {SHARP: (), FERMI: ((0.85, 1.2), (0.005, 0.12)), TUKEY: ((0.05, 1.0),)}
 
 
 def _first(measured: Profile) -> int:

@@ -17,6 +17,8 @@ from STEnhanceLib.acquisition.acquired_edge import Profile
 
 IMAGES = 24  # that are looked at, spread over frames and slices
 DIFFERENCES = 8  # between neighbouring frames, of which noise is told
+ENLARGED = 11  # times the usual strength of a period
+ACROSS = 0.2  # share of the frequencies of the other axis over which a profile is averaged
 CORNER = 1.1  # radius of k-space without corners, in units of its edges
 
 
@@ -46,24 +48,44 @@ def spectra(frames: np.ndarray) -> Spectra:
     return Spectra(np.stack(kept) if kept else np.empty((0, *taper.shape), np.float32), taper)
 
 
-def profile(log_power: np.ndarray, taper: np.ndarray, axis: int, sign: int = 0, others: float = 0.2) -> Profile:
-    """Log power along one axis of k-space.
+def profile(log_power: np.ndarray, taper: np.ndarray, axis: int, sign: int = 0) -> Profile:
+    """Log power along one axis of k-space, over the low frequencies of the other.
 
     Args:
         log_power, taper: (J, I), see `Spectra`.
         axis: 0 or 1.
         sign: of the frequencies, 1 or -1; 0 for the mean of both.
-        others: share of the frequencies along the other axis that is averaged, around zero.
     """
     other = np.fft.fftfreq(log_power.shape[1 - axis]) * 2
-    line = log_power.compress(np.abs(other) <= others, axis=1 - axis).mean(1 - axis)
-    size = len(line)
-    u = np.arange(size // 2 + 1)
+    line = log_power.compress(np.abs(other) <= ACROSS, axis=1 - axis).mean(1 - axis)
+    u = np.arange(len(line) // 2 + 1)
     line = (line[u] + line[-u]) / 2 if sign == 0 else line[sign * u]
+    return _profile(line, taper, axis, ACROSS / np.sqrt(3))
+
+
+def diagonal_profiles(
+    log_power: np.ndarray, taper: np.ndarray, axis: int, other_edge: float
+) -> tuple[Profile, Profile]:
+    """As `profile`, over middle frequencies of the other axis: where both have the same sign, and where not.
+
+    Of images that were turned after the scan, the measured frequencies are a turned rectangle, and these two end at
+    different frequencies.
+    """
+    along_axis = log_power if axis == 0 else log_power.T
+    other = np.fft.fftfreq(along_axis.shape[1]) * 2 / other_edge
+    positive, negative = (along_axis[:, (sign * other > 0.4) & (sign * other < 0.6)].mean(1) for sign in (1, -1))
+    u = np.arange(along_axis.shape[0] // 2 + 1)
+    pairs = ((positive[u] + negative[-u]) / 2, (negative[u] + positive[-u]) / 2)
+    return tuple(_profile(line, taper, axis, 0.5 * other_edge) for line in pairs)
+
+
+def _profile(line: np.ndarray, taper: np.ndarray, axis: int, across: float) -> Profile:
+    size = taper.shape[axis]
+    u = np.arange(size // 2 + 1)
     spread = (np.abs(np.fft.fft2(taper)) ** 2).sum(1 - axis)
     twice = (u > 0) & (2 * u != size)  # frequencies of which there is a negative one
     kernel = spread[(u - u[:, None]) % size] + spread[(u + u[:, None]) % size] * twice[:, None]
-    return Profile(line, kernel / spread.sum(), others / np.sqrt(3), size)
+    return Profile(line, kernel / spread.sum(), across, size)
 
 
 def corners_cut(log_power: np.ndarray, edges: tuple[float, float]) -> bool:
@@ -79,13 +101,26 @@ def corners_cut(log_power: np.ndarray, edges: tuple[float, float]) -> bool:
     return bool(corner.mean() - beyond.mean() < 0.25 * (ring.mean() - beyond.mean()))
 
 
-def turned(log_power: np.ndarray, edges: tuple[float, float]) -> float:
-    """By how many nepers the quadrants differ beyond the edges: much where images were turned after the scan."""
-    j, i = _in_edges(log_power.shape, edges)
-    beyond = (np.maximum(j, i) > 1.08) & (np.maximum(j, i) < 1.6) & (np.minimum(j, i) > 0.2)
-    same = np.multiply.outer(*(np.sign(np.fft.fftfreq(n)) for n in log_power.shape))
-    one, other = (log_power[beyond & (same == sign)] for sign in (1, -1))
-    return float(abs(one.mean() - other.mean())) if min(one.size, other.size) >= 8 else 0.0
+def enlarged_by_neighbours(frames: np.ndarray, axis: int) -> bool:
+    """Whether something other than a zero-fill enlarged images along an axis (-2 or -1): nearest, linear, spline.
+
+    Interpolation between neighbours makes the second derivative weaker between old voxels than on them, with their
+    period (Gallagher, Detection of linear and cubic interpolation in JPEG compressed images, CRV 2005); the nearest
+    one repeats whole lines.
+    """
+    images = np.moveaxis(np.abs(_some(frames)), axis, -1)
+    size = images.shape[-1]
+    if size < 32 or not images.any():
+        return False
+    of_others = tuple(range(images.ndim - 1))
+    repeated = np.abs(np.diff(images)).max(of_others) == 0
+    full = images.max(of_others)[1:] > 0
+    if np.count_nonzero(repeated & full) > 0.1 * size:
+        return True
+    curvature = np.abs(np.diff(images, n=2)).mean(of_others)
+    course = np.log(curvature + 1e-6 * curvature.max())
+    strength = np.abs(np.fft.rfft((course - course.mean()) * np.hanning(size - 2)))[size // 8 :]  # anatomy is below
+    return bool(strength.max() > ENLARGED * np.median(strength))
 
 
 def noise_std(frames: np.ndarray, taper: np.ndarray, window: np.ndarray) -> float:

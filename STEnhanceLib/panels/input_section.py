@@ -62,7 +62,7 @@ def measured(node, grid: Grid) -> tuple[str, tuple[str, ...]]:
     sequence_node = scene.find_sequence(node)[0]
     frames = np.unique(np.linspace(0, len(grid) - 1, FRAMES_LOOKED_AT).astype(int))
     images = (sequence_node.GetNthDataNode(int(index)).GetImageData() for index in frames)
-    key = (sequence_node.GetID(), sequence_node.GetMTime(), *((image.GetMTime(), id(image)) for image in images))
+    key = (sequence_node.GetID(), sequence_node.GetMTime(), *(image.GetMTime() for image in images))
     if key not in _measured:
         middle = grid.shape[0] // 2
         _measured.clear()
