@@ -13,7 +13,12 @@ SCRIPTS = Path(__file__).parents[1] / "benchmarks"
 
 @pytest.mark.parametrize(
     "arguments",
-    [("acquired_spectra.py",), ("imperfect_scans.py",), ("montage.py", "s4", "scd0000301_sax", "zero-fill", "a.png")],
+    [
+        ("acquired_spectra.py",),
+        ("denoisers.py",),
+        ("imperfect_scans.py",),
+        ("montage.py", "s4", "scd0000301_sax", "zero-fill", "a.png"),
+    ],
     ids=" ".join,
 )
 def test_a_folder_without_cines_is_told_in_one_sentence(tmp_path, arguments):

@@ -126,7 +126,7 @@ def denoisers() -> dict[str, Denoiser]:
             print(f"{name} is left out, since {package} is not installed; `pip install -e .[peers]`.", file=sys.stderr)
             continue
         found[name] = denoiser
-        found[f"… on the measured grid ({name})"] = where_measured(denoiser)
+        found[f"{name}, on the measured grid"] = where_measured(denoiser)
     return found
 
 
@@ -137,10 +137,11 @@ def main() -> None:
     options = parser.parse_args()
 
     os.environ["TQDM_DISABLE"] = "1"  # progress bars of patch-denoise
+    cases = sorted(find_cases(options.data, CASES), key=lambda case: CASES.index(case.name))
+    contestants = denoisers()
     print("| protocol | case | denoiser | PSNR, whole / heart | SSIM, whole / heart |")
     print("|---|---|---|---:|---:|", flush=True)
-    contestants = denoisers()
-    for case in sorted(find_cases(options.data, CASES), key=lambda case: CASES.index(case.name)):
+    for case in cases:
         good = case.read()
         scale, std = metrics.intensity_scale(good), noise_std(good.frames, PERCENT)
         for protocol in PROTOCOLS:
