@@ -26,7 +26,7 @@ RECIPE = Recipe(
             "Trained on short-axis cardiac cines and stills of 1.5 T (bSSFP) and on phantoms only; other anatomy, "
             "contrast and field strength were not tried.",
             "Noise was white before the magnitude was taken; that of images which the scanner interpolated or filtered "
-            "is made white by the method before. Noise of parallel imaging, which varies over the image, was not tried.",
+            "is made white by the method. Noise of parallel imaging, which varies over the image, was not tried.",
             "The brightening that noise causes in dark regions lies in the low band and stays.",
             "Detail weaker than the noise may be removed with it; nothing can be checked against the measurement.",
         ),
