@@ -28,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 @pytest.fixture
 def network():
     torch.manual_seed(0)
-    network = build("band-denoiser", {"features": 8, "blocks": 2, "reach": 2})
+    network = build("band-denoiser", {"features": 8, "blocks": 2})
     for weight in network.parameters():
         if not weight.any():  # the last layer, and the weights of the noise level
             torch.nn.init.normal_(weight, std=0.1)
@@ -40,12 +40,12 @@ def test_the_shipped_network_is_small():
     network = build(recipe.network, recipe.configuration)
     assert sum(values.numel() for values in network.parameters()) <= 150_000
     with FlopCounterMode(display=False) as counted:
-        network(torch.rand(1, 5, 64, 64), torch.ones(1, 1))
-    assert 16 * counted.get_total_flops() == pytest.approx(3.9e9, rel=0.02)  # per 256×256 frame
+        network(torch.rand(1, 3, 64, 64), torch.ones(1, 1))
+    assert 16 * counted.get_total_flops() == pytest.approx(3.8e9, rel=0.02)  # per 256×256 frame
 
 
 def test_it_is_told_the_noise_level_and_finds_none_where_there_is_none(network):
-    bands = torch.randn(1, 5, 21, 18) / 20
+    bands = torch.randn(1, 3, 21, 18) / 20
     little, much = (network(bands, torch.tensor([[level]])) for level in (0.01, 0.1))
     assert little.shape == (1, 1, 21, 18)
     assert not torch.allclose(little / 0.01, much / 0.1, rtol=0.05)
@@ -53,7 +53,7 @@ def test_it_is_told_the_noise_level_and_finds_none_where_there_is_none(network):
 
 
 def test_each_sample_of_a_batch_has_its_own_noise_level(network):
-    bands, levels = torch.randn(2, 5, 16, 16), torch.tensor([[0.02], [0.1]])
+    bands, levels = torch.randn(2, 3, 16, 16), torch.tensor([[0.02], [0.1]])
     alone = torch.cat([network(one[None], level[None]) for one, level in zip(bands, levels, strict=True)])
     assert torch.allclose(network(bands, levels), alone, atol=1e-6)
 
@@ -76,7 +76,7 @@ def test_the_transform_that_is_trained_is_the_one_that_is_used():
 
 
 def test_the_recombined_image_keeps_its_low_band_with_any_network(network):
-    noisy, weight = torch.rand(1, 5, 40, 40), torch.from_numpy(frequency_bands.high_band((40, 40), 0.2))
+    noisy, weight = torch.rand(1, 3, 40, 40), torch.from_numpy(frequency_bands.high_band((40, 40), 0.2))
     result = noisy_frames.recombined(network, noisy, torch.tensor([[0.1]]), weight)
     before, after = (scipy.fft.dctn(image[0, 0].numpy(), norm="ortho") for image in (noisy, result))
     assert np.abs(after - before)[weight.numpy() == 0].max() < 1e-5
@@ -84,10 +84,10 @@ def test_the_recombined_image_keeps_its_low_band_with_any_network(network):
 
 
 def test_samples_are_rician_noisy_frames_with_levels_of_their_own():
-    painted = np.full((5, 1, 180, 180), 1, np.float32)
+    painted = np.full((3, 1, 140, 140), 1, np.float32)
     exercise = noisy_frames.NoisyFrames(Stock([painted], [painted], [], None, ()), torch.device("cpu"))
     batch = exercise.batch(np.random.default_rng(0))
-    assert batch.noisy.shape == (8, 5, 96, 96) and batch.truth.shape == (8, 1, 96, 96)
+    assert batch.noisy.shape == (8, 3, 96, 96) and batch.truth.shape == (8, 1, 96, 96)
     found = (batch.noisy[:, :1] - batch.truth).flatten(1).std(1, keepdim=True)
     assert torch.allclose(found, batch.true_level, rtol=0.1)
     assert len(batch.true_level.unique()) == 8
