@@ -22,11 +22,11 @@ def noise_finder(
     """
     import torch
 
-    from STEnhanceLib.networks.band_denoiser import FOLD
+    from STEnhanceLib.networks.band_denoiser import FOLD, FRAMES
 
     def noise_of(bands: Sequence[np.ndarray], centre: int, level: float) -> np.ndarray:
         def found(network, device, largest) -> np.ndarray:
-            seen = np.stack(_around(bands, centre, network.reach), axis=1) / np.float32(scale)
+            seen = np.stack(_around(bands, centre, FRAMES // 2), axis=1) / np.float32(scale)
             told = torch.full((1, 1), level / scale, device=device)
             # Slice by slice, as one fits the cache of a CPU: all at once take twice as long.
             noise = [

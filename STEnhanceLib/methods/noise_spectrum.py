@@ -15,7 +15,7 @@ from STEnhanceLib.methods.noise_over_time import NORMAL_QUARTER, PASSED_ON, STIL
 
 BLOCK = 8  # pixels along each edge, and frequencies along each axis
 ENOUGH = 24, 5  # frames, slices
-ENOUGH_BLOCKS = 16  # for a quantile
+ENOUGH_BLOCKS, MANY_BLOCKS = 16, 64  # for a quantile, and to tell noise from motion, which a quarter must be free of
 ALMOST_GAUSSIAN = 3  # signal in units of the noise level, from where Rician noise is Gaussian to a few per cent
 REFINEMENTS = 3
 FINE = np.hypot(*np.indices((BLOCK, BLOCK))) >= 2  # coarser is what the denoiser leaves alone, and what moves most
@@ -52,7 +52,7 @@ class Noise(NamedTuple):
 
 
 def find_noise(frames: np.ndarray) -> Noise:
-    """The noise of images (T, K, J, I) float32; of fewer than three frames it is taken as white.
+    """The noise of images (T, K, J, I) float32; of fewer than three frames and of small images it is taken as white.
 
     It is looked for in the brighter half of the image, and there only where the signal is three times the noise or
     more: below, the noise of a magnitude image is weaker. Fine texture counts as noise where it is alike at all
@@ -69,7 +69,7 @@ def find_noise(frames: np.ndarray) -> Noise:
         bright = brightness >= limit
         limit = max(median, ALMOST_GAUSSIAN * _white_level(_strength(few, bright)))
     in_space = _strength(_blocks(some), bright)
-    if count > 2:
+    if count > 2 and np.count_nonzero(bright) >= MANY_BLOCKS:
         changes = (some[1:-1] - (some[:-2] + some[2:]) / 2) / np.float32(PASSED_ON)
         # Noise cannot exceed what an image has there, whatever moves.
         strength = np.minimum(_strength(_blocks(changes), bright), in_space)

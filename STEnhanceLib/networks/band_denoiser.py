@@ -1,6 +1,6 @@
-"""The noise in the high band of a cine frame, found with the help of its neighbours in time.
+"""The noise in the high band of a cine frame, found with the help of its two neighbours.
 
-The images are folded two by two into channels (pixel unshuffle), so that the trunk works on a quarter of the
+The three images are folded two by two into channels (pixel unshuffle), so that the trunk works on a quarter of the
 pixels. The network is told the noise level, and so serves all levels (Zhang et al.: FFDNet, IEEE TIP 2018, arXiv
 1710.04026). It sees images scaled so that detail and noise together have a size of about 1, and predicts the noise in
 units of its level (preconditioning of Karras et al., NeurIPS 2022, arXiv 2206.00364): without noise it finds none.
@@ -16,6 +16,7 @@ from STEnhanceLib.networks.padding import padded
 from STEnhanceLib.networks.stenhance_sr import ConditionedBlock
 
 FOLD = 2
+FRAMES = 3  # t, t-1, t+1
 DETAIL = 0.05  # typical size of the high band, where the brightest tissue is 1
 
 
@@ -24,14 +25,12 @@ class BandDenoiser(nn.Module):
 
     Args:
         features, blocks: width and depth of the trunk; 32 and 6 cost 3.8 GFLOP per 256×256 frame.
-        reach: how many frames before and after it sees.
     """
 
-    def __init__(self, features: int = 32, blocks: int = 6, reach: int = 1):
+    def __init__(self, features: int = 32, blocks: int = 6):
         super().__init__()
         self.radius = FOLD * (2 * blocks + 2) + FOLD - 1  # how far, in pixels, an output looks around
-        self.reach = reach
-        self.head = nn.Conv2d((1 + 2 * reach) * FOLD**2, features, 3, padding=1)
+        self.head = nn.Conv2d(FRAMES * FOLD**2, features, 3, padding=1)
         self.body = nn.ModuleList(ConditionedBlock(features, 1) for _ in range(blocks))
         self.tail = nn.Conv2d(features, FOLD**2, 3, padding=1)
         nn.init.zeros_(self.tail.weight)  # training starts from finding no noise
@@ -41,8 +40,8 @@ class BandDenoiser(nn.Module):
         """The noise of the first image.
 
         Args:
-            bands: (B, 1 + 2 reach, J, I) the high band of the frame and of its neighbours t-1, t+1, t-2, …; where
-                there is none, a nearer one or the frame itself.
+            bands: (B, 3, J, I) the high band of the frame and of its neighbours t-1 and t+1; the frame itself where
+                there is none.
             noise_level: (B, 1) standard deviation of the noise, in units of the images; 0 or more.
 
         Returns:

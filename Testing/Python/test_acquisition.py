@@ -273,6 +273,17 @@ def test_noisy_images_have_the_rician_mean_and_spread_of_their_noise_level():
     assert json.loads(simulation.sequence.attributes["STEnhance.Simulated"])["noise_std"] == pytest.approx(std)
 
 
+def test_interpolated_noisy_images_hold_what_was_measured():
+    """Bright throughout, the magnitude is as band-limited as the measurement, with its noise; reference 500 ± 25."""
+    bright = ImageSequence(np.full((4, 1, 96, 64), 500, np.float32), np.eye(4), np.arange(4.0))
+    simulation = simulate(bright, "ni5", scale=500.0)
+    noisy = simulation.sequence.frames
+    assert noisy.shape == bright.frames.shape
+    assert centre_crop.crop(noisy, (60, 40)).std() == pytest.approx(25, rel=0.03)
+    beyond = noisy - centre_crop.zero_fill(centre_crop.crop(noisy, (60, 40)), (96, 64))
+    assert beyond.std() < 0.03 * 25
+
+
 def test_zero_filling_a_simulated_crop_gives_the_centre_of_k_space(small_sequence):
     signed = dataclasses.replace(small_sequence, frames=small_sequence.frames - np.float32(10))
     cropped = simulate(signed, "s4").sequence

@@ -11,9 +11,10 @@ import pytest
 from STEnhanceLib import files
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.evaluation import benchmark
+from STEnhanceLib.evaluation.cases import find_cases
 from STEnhanceLib.evaluation.contestants import Contestant
 from STEnhanceLib.evaluation.measured_run import measured_run
-from STEnhanceLib.evaluation.metrics import heart_box
+from STEnhanceLib.evaluation.metrics import heart_box, intensity_scale
 from STEnhanceLib.evaluation.protocols import PROTOCOLS, factor_between, find_protocol, middle_slices
 from STEnhanceLib.evaluation.records import Record, to_markdown, write_json
 from STEnhanceLib.methods import Task, find_method, methods_for, parse_parameters
@@ -185,6 +186,20 @@ def test_denoising_competes_on_images_alone_beside_the_images_as_they_are(folder
     assert not records
     assert denoised.psnr > noisy.psnr + 1
     assert noisy.slices == denoised.slices == 3
+
+
+@pytest.mark.parametrize("key", ["n5", "ni5", "c4"])
+def test_noise_is_in_percent_of_what_scores_count_as_1_whatever_slices_are_asked_for(tmp_path, square_disc, key):
+    if key == "c4":
+        pytest.importorskip("torch")
+    uneven = replace(square_disc, frames=square_disc.frames * np.float32([1, 0.25, 0.5])[:, None, None])
+    files.write(uneven, tmp_path / "disc.seq.nrrd")
+    case, protocol = find_cases(tmp_path)[0], find_protocol(key)
+    percent = 1 if key == "c4" else 5
+    for slices in (1, 3):
+        trial = case.spoil(protocol, case.read(), slices)
+        simulated = json.loads(trial.degraded.attributes["STEnhance.Simulated"])
+        assert simulated["noise_std"] == pytest.approx(percent / 100 * intensity_scale(uneven), rel=1e-5)
 
 
 def test_middle_slices_stay_where_they_are_in_the_patient(square_disc):

@@ -15,8 +15,9 @@ SCRIPTS = Path(__file__).parents[1] / "benchmarks"
     "arguments",
     [
         ("acquired_spectra.py",),
-        ("imperfect_scans.py",),
+        ("denoisers.py",),
         ("gradient_delays.py",),
+        ("imperfect_scans.py",),
         ("montage.py", "s4", "scd0000301_sax", "zero-fill", "a.png"),
     ],
     ids=" ".join,

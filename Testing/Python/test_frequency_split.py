@@ -15,9 +15,11 @@ import pytest
 import scipy.fft
 import SimpleITK
 
+from STEnhanceLib.acquisition import centre_crop
+from STEnhanceLib.acquisition.simulate import simulate
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.methods import find_method, parse_parameters
-from STEnhanceLib.methods.frequency_bands import noise_level
+from STEnhanceLib.methods.noise_spectrum import at_each_frequency, find_noise
 from STEnhanceLib.methods.run import announcement, enhance, enhance_all
 from STEnhanceLib.sequence import ImageSequence
 
@@ -85,8 +87,8 @@ def test_the_low_band_is_never_touched(real_cine, low_band, denoiser):
 @pytest.mark.parametrize("percent", [1, 3, 5, 10])
 def test_the_noise_level_is_estimated_within_an_eighth(real_cine, percent):
     """The images have noise and fine texture of their own, which add to the noise as squares do."""
-    own, added = noise_level(real_cine.frames), percent / 100 * np.percentile(real_cine.frames, 99.9)
-    found = noise_level(with_rician_noise(real_cine, percent).frames)
+    own, added = find_noise(real_cine.frames).of_pixels, percent / 100 * np.percentile(real_cine.frames, 99.9)
+    found = find_noise(with_rician_noise(real_cine, percent).frames).of_pixels
     assert found == pytest.approx(np.hypot(own, added), rel=0.12)
 
 
@@ -95,7 +97,7 @@ def test_the_noise_level_is_found_although_most_of_the_image_is_air():
     frames = np.zeros((1, 1, 128, 128), np.float32)
     frames[..., 90:, 70:] = 500  # 13 % of the image
     noisy = with_rician_noise(ImageSequence(frames, np.eye(4), [0]), 5)
-    assert noise_level(noisy.frames) == pytest.approx(0.05 * 500, rel=0.1)
+    assert find_noise(noisy.frames).of_pixels == pytest.approx(0.05 * 500, rel=0.1)
 
 
 @by_each
@@ -122,7 +124,7 @@ def test_a_given_noise_level_is_used_instead_of_the_estimate(beating_disc, denoi
 def test_neighbours_in_time_help_and_the_cycle_closes(beating_disc, denoiser):
     noisy = with_rician_noise(beating_disc, 4)
     closed, open_ended = (denoise(n, denoiser=denoiser) for n in (noisy, replace(noisy, periodic=False)))
-    assert np.array_equal(closed.frames[1:-1], open_ended.frames[1:-1])
+    assert np.array_equal(closed.frames[2:-2], open_ended.frames[2:-2])
     assert not np.array_equal(closed.frames[[0, -1]], open_ended.frames[[0, -1]])
     alone = np.concatenate([denoise(noisy.with_frames([t]), denoiser=denoiser).frames for t in range(len(noisy))])
     assert psnr(closed.frames, beating_disc.frames) > psnr(alone, beating_disc.frames)
@@ -139,9 +141,10 @@ def test_in_a_cycle_of_one_or_two_frames_none_counts_twice(beating_disc, denoise
 
 def test_a_preview_gets_the_frames_that_its_result_depends_on(beating_disc):
     noisy = with_rician_noise(beating_disc, 4)
-    few = noisy.with_frames(range(2, 2 + find_method("frequency-split").preview_frames))
-    whole, middle = (denoise(one, denoiser="classical", noise_level=4).frames for one in (noisy, few))
-    assert np.array_equal(middle[1], whole[3])
+    few = noisy.with_frames(range(1, 1 + find_method("frequency-split").preview_frames))
+    settings = {"denoiser": "classical", "noise_level": 4, "acquired": "shown"}
+    whole, middle = (denoise(one, **settings).frames for one in (noisy, few))
+    assert np.array_equal(middle[2], whole[3])
 
 
 def test_nothing_is_claimed_about_the_measurement(beating_disc):
@@ -205,3 +208,101 @@ def test_noise_brighter_than_the_images_is_refused(beating_disc, denoiser):
         denoise(beating_disc, noise_level=500, denoiser=denoiser)
     method = find_method("frequency-split")
     announcement(method, beating_disc.grid, parse_parameters(method, {"noise_level": 500}))  # without any voxels
+
+
+# What a scanner makes of noise
+
+
+@pytest.fixture(scope="module")
+def one_slice(stenhance_data) -> ImageSequence:
+    """Five frames of one slice, (5, 1, 256, 256)."""
+    image = SimpleITK.ReadImage(str(stenhance_data / "cine" / "scd0000301_sax.nii.gz"))
+    voxels = SimpleITK.GetArrayFromImage(image)[:5, 5:6].astype(np.float32)
+    return ImageSequence(voxels, np.diag([1.2891, 1.2891, 8.0, 1.0]), 46.11 * np.arange(5))
+
+
+def with_filtered_noise(sequence: ImageSequence, percent: float) -> ImageSequence:
+    """Complex noise that a Hann window lowers, as it lowers the images, towards the edge of k-space; magnitude."""
+    window = np.outer(*((1 + np.cos(2 * np.pi * np.fft.fftfreq(n))) / 2 for n in sequence.grid.shape[1:]))
+    std = percent / 100 * np.percentile(sequence.frames, 99.9)
+    real, imag = np.random.default_rng(0).normal(scale=std, size=(2, *sequence.frames.shape))
+    noisy = np.abs(np.fft.ifft2(np.fft.fft2(sequence.frames + real + 1j * imag) * window))
+    return replace(sequence, frames=noisy.astype(np.float32))
+
+
+@by_each
+def test_noise_that_was_interpolated_is_removed_where_it_was_measured(one_slice, denoiser):
+    noisy = simulate(one_slice, "ni5").sequence
+    before = psnr(noisy.frames, one_slice.frames)
+    found = denoise(noisy, denoiser=denoiser)
+    shown, said = (denoise(noisy, denoiser=denoiser, acquired=wanted) for wanted in ("shown", "160x160"))
+    assert psnr(found.frames, one_slice.frames) > before + 3.0
+    assert psnr(said.frames, one_slice.frames) > before + 3.0
+    assert psnr(shown.frames, one_slice.frames) < psnr(found.frames, one_slice.frames) - 0.2
+    assert any("Noise was removed on the grid of the measurement: shown as 256 × 256" in note for note in found.notes)
+    assert not any("grid of the measurement" in note for note in shown.notes)
+
+
+def test_a_measured_matrix_that_is_none_is_refused(beating_disc):
+    with pytest.raises(STEnhanceError, match="99x99"):
+        denoise(beating_disc, denoiser="classical", acquired="99x99")
+
+
+@by_each
+def test_noise_that_a_filter_coloured_is_removed_by_its_own_spectrum(one_slice, denoiser):
+    """Taken for white, its level in fine detail counts for all, and 0.3 dB are gained."""
+    noisy = with_filtered_noise(one_slice, 5)
+    gained = psnr(denoise(noisy, denoiser=denoiser, acquired="shown").frames, one_slice.frames) - psnr(
+        noisy.frames, one_slice.frames
+    )
+    assert gained > 0.8
+
+
+def test_the_spectrum_of_noise_is_found(one_slice):
+    noise = find_noise(with_filtered_noise(one_slice, 5).frames)
+    assert not noise.is_white
+    std = 0.05 * np.percentile(one_slice.frames, 99.9)
+    along = (1 + np.cos(np.pi * np.arange(8) / 8)) / 2
+    true, found = std * np.outer(along, along), noise.level * noise.shape
+    middle = np.s_[2:6, 2:6]
+    assert found[middle] == pytest.approx(true[middle], rel=0.25)
+    assert noise.shape[7, 7] < 0.1
+    whole = at_each_frequency(noise.shape, (256, 200))
+    assert whole.shape == (256, 200)
+    assert whole[::32, ::25] == pytest.approx(noise.shape)
+
+
+def test_white_noise_is_known_as_such(one_slice, beating_disc):
+    """Also where nearly all that is bright moves."""
+    assert find_noise(with_rician_noise(one_slice, 5).frames).is_white
+    assert find_noise(with_rician_noise(beating_disc, 5).frames).is_white
+
+
+def test_a_given_level_keeps_the_spectrum(one_slice):
+    noise = find_noise(with_filtered_noise(one_slice, 5).frames)
+    assert noise.at_level(7.0).of_pixels == pytest.approx(7)
+    assert noise.at_level(7.0).shape is noise.shape
+
+
+def test_detail_stays_where_a_smaller_matrix_is_taken_for_the_measured_one(one_slice):
+    """In tissue nothing of a magnitude image lies beyond what was measured, so what is there is detail."""
+    cropped = centre_crop.zero_fill(centre_crop.crop(one_slice.frames, (128, 128)), (256, 256))
+    result = denoise(one_slice, denoiser="classical", acquired="128x128")
+    assert psnr(result.frames, one_slice.frames) > psnr(cropped, one_slice.frames) + 3
+
+
+@by_each
+@pytest.mark.parametrize("order", [0, 3])
+def test_images_that_no_zero_fill_made_finer_do_not_become_worse(one_slice, order, denoiser):
+    """By nearest neighbours or splines, or turned."""
+    from scipy.ndimage import affine_transform, rotate
+
+    small = simulate(one_slice, "n5").sequence.frames[:, 0, ::2, ::2]
+    truth = one_slice.frames[:, :, ::2, ::2]
+    finer = np.stack([affine_transform(frame, (0.5, 0.5), order=order, output_shape=(256, 256)) for frame in small])
+    noisy = replace(one_slice, frames=finer[:, None])
+    result = denoise(noisy, denoiser=denoiser).frames
+    assert psnr(result[..., ::2, ::2], truth) > psnr(small[:, None], truth) - 0.01
+    turned, reference = (rotate(f, 17, axes=(-2, -1), reshape=False, order=1) for f in (noisy.frames, one_slice.frames))
+    result = denoise(replace(noisy, frames=turned), denoiser=denoiser).frames
+    assert psnr(result, reference) > psnr(turned, reference) - 0.01

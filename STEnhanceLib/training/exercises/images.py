@@ -16,22 +16,21 @@ CINE, STILL = 0.35, 0.6  # shares of the samples; the rest are phantoms
 CARDIAC_MOTION, PLANNING_MOTION = 3.0, 6.0  # pixels: between neighbouring frames, and since the planning scan
 
 
-def moments(stock: Stock, rng: np.random.Generator, side: int | None = None, reach: int = 1) -> torch.Tensor:
-    """(2 + 2 reach, J, I): a frame t, its neighbours t-1, t+1, t-2, …, and the same anatomy at any other moment.
+def moments(stock: Stock, rng: np.random.Generator, side: int | None = None) -> torch.Tensor:
+    """(4, J, I): a frame t, its neighbours t-1 and t+1, and the same anatomy at any other moment.
 
     Args:
         stock: what there is.
         rng: decides.
         side: at most so many rows and columns, at a random place; by default the whole image.
-        reach: how many neighbours before and after.
     """
     kind = rng.random()
     if stock.stills and (kind < STILL or not stock.cines):
         image = torch.from_numpy(stock.stills[rng.integers(len(stock.stills))])
-        images = _set_in_motion(_part(image, side, rng), rng, reach)
+        images = _set_in_motion(_part(image, side, rng), rng)
     else:
         several = stock.cines if stock.cines and kind < STILL + CINE else stock.phantoms
-        images = _part(_of_cine(several[rng.integers(len(several))], rng, reach), side, rng)
+        images = _part(_of_cine(several[rng.integers(len(several))], rng), side, rng)
     return turned_and_zoomed(images, rng)
 
 
@@ -39,21 +38,18 @@ def _part(images: torch.Tensor, side: int | None, rng: np.random.Generator) -> t
     return images if side is None else cut(images, tuple(min(side, n) for n in images.shape[-2:]), rng)
 
 
-def _set_in_motion(image: torch.Tensor, rng: np.random.Generator, reach: int) -> torch.Tensor:
+def _set_in_motion(image: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
     shape = image.shape
-    steps = elastic(rng, 2 * reach, shape, CARDIAC_MOTION).view(reach, 2, 2, *shape)
-    beating = steps.cumsum(0).flatten(0, 1)  # each neighbour moved on from the one nearer to t
-    by = torch.cat([beating, elastic(rng, 1, shape, PLANNING_MOTION)])
-    moved = warp_sharp(image.expand(len(by), 1, *shape), by)
+    by = torch.cat([elastic(rng, 2, shape, CARDIAC_MOTION), elastic(rng, 1, shape, PLANNING_MOTION)])
+    moved = warp_sharp(image.expand(3, 1, *shape), by)
     return torch.cat([image[None], moved[:, 0]])
 
 
-def _of_cine(cine: np.ndarray, rng: np.random.Generator, reach: int) -> torch.Tensor:
+def _of_cine(cine: np.ndarray, rng: np.random.Generator) -> torch.Tensor:
     count, slices = cine.shape[:2]
     t, k = int(rng.integers(count)), int(rng.integers(slices))
     other = 0 if rng.random() < 0.5 else int(rng.integers(count))
-    around = [(t + step) % count for near in range(1, reach + 1) for step in (-near, near)]
-    return torch.from_numpy(cine[[t, *around, other], k])
+    return torch.from_numpy(cine[[t, t - 1, (t + 1) % count, other], k])
 
 
 def cut(images: torch.Tensor, shape_ji: tuple[int, int], rng: np.random.Generator) -> torch.Tensor:

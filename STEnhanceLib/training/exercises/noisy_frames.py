@@ -16,25 +16,19 @@ from STEnhanceLib.training.exercises.images import brightened, cut, moments
 from STEnhanceLib.training.stock import Stock
 
 BATCH = 8
-SIDE = 96  # pixels per side that are practised on
-AROUND = 128, 160  # that are set in motion and turned before; of samples on larger pixels, these are put together
+SIDE, AROUND = 96, 128  # pixels per side that are practised on, and that are set in motion and turned before
 LEVELS = (0.005, 0.12)  # of the noise, where the brightest tissue is 1
 BANDS = (0.05, 0.3)  # low bands; half of the samples have the usual one
 USUAL_BAND = 0.1
-REACH = 2  # neighbours before and after
-FRAMES = 1 + 2 * REACH
 MISJUDGED = 0.1  # typical error of the noise level that the network is told, as part of it
-ALONE = 0.1  # share of the samples without neighbours
-NEAREST = 0.1  # share of those with the nearest neighbours only, as at the ends of a sequence that is no cycle
-COARSE = 0.5  # share of the samples on larger pixels, as scans that are interpolated were measured
-SHARES = (0.55, 1.0)  # of the matrix that is left of these
+ALONE = 0.15  # share of the samples without neighbours
 VALIDATED_LEVEL = 0.05
 
 
 class Batch(NamedTuple):
     """Samples with one low band."""
 
-    noisy: torch.Tensor  # (B, 5, J, I) frames t, t-1, t+1, t-2, t+2
+    noisy: torch.Tensor  # (B, 3, J, I) frames t, t-1, t+1
     level: torch.Tensor  # (B, 1) as the network is told
     true_level: torch.Tensor  # (B, 1)
     truth: torch.Tensor  # (B, 1, J, I)
@@ -57,18 +51,11 @@ class NoisyFrames:
         return Batch(noisy, told, level, truth, self._weight((SIDE, SIDE), band))
 
     def _sample(self, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        coarse = rng.random() < COARSE
-        images = moments(self.stock, rng, AROUND[coarse], REACH)[:FRAMES]
-        if coarse:
-            images = on_larger_pixels(images, rng.uniform(*SHARES, 2))
-        sharp = brightened(cut(images, (SIDE, SIDE), rng), rng)
+        sharp = brightened(cut(moments(self.stock, rng, AROUND)[:3], (SIDE, SIDE), rng), rng)
         level = float(np.exp(rng.uniform(*np.log(LEVELS))))
         noisy = rician(sharp, level, rng)
-        there = rng.random()
-        if there < ALONE:
-            noisy = noisy[:1].expand(FRAMES, -1, -1)
-        elif there < ALONE + NEAREST:
-            noisy = noisy[[0, 1, 2, 1, 2]]
+        if rng.random() < ALONE:
+            noisy = noisy[:1].expand(3, -1, -1)
         return noisy, torch.tensor([level]), sharp[:1]
 
     def loss(self, network, batch: Batch, progress: float, rng: np.random.Generator) -> torch.Tensor:
@@ -89,7 +76,7 @@ class NoisyFrames:
             truth = torch.from_numpy(cine[:, k])
             noisy = rician(truth, VALIDATED_LEVEL, np.random.default_rng(k))
             for t in range(1, count, 6):
-                around = noisy[[t, t - 1, (t + 1) % count, t - 2, (t + 2) % count]]
+                around = noisy[[t, t - 1, (t + 1) % count]]
                 by_network = recombined(network, around[None].to(self.device), level, weight)[0, 0].cpu()
                 results = {"": by_network, "_classical": _classical(around), "_noisy": around[0]}
                 for name, result in results.items():
@@ -108,17 +95,8 @@ def rician(images: torch.Tensor, level: float, rng: np.random.Generator) -> torc
     return torch.hypot(images + noise[0], noise[1])
 
 
-def on_larger_pixels(images: torch.Tensor, shares: tuple[float, float]) -> torch.Tensor:
-    """(C, J, I) images with the lower cosine frequencies alone, by share per axis, on as many pixels as are left."""
-    spectrum = scipy.fft.dctn(images.numpy(), axes=(1, 2), norm="ortho")
-    rows, columns = (round(n * share) for n, share in zip(images.shape[1:], shares, strict=True))
-    scale = np.sqrt(rows * columns / (images.shape[1] * images.shape[2]))
-    left = np.ascontiguousarray(spectrum[:, :rows, :columns])
-    return torch.from_numpy(scipy.fft.idctn(left, axes=(1, 2), norm="ortho") * np.float32(scale))
-
-
 def recombined(network, noisy: torch.Tensor, level: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """(B, 5, J, I) noisy frames t, t-1, t+1, … to frames t without the noise of their high band, (B, 1, J, I)."""
+    """(B, 3, J, I) noisy frames t, t-1, t+1 to frames t without the noise of their high band, (B, 1, J, I)."""
     noise = network(filtered(noisy, weight), level).float()
     return noisy[:, :1] - filtered(noise, weight)
 
@@ -137,8 +115,8 @@ def _cosines(count: int, device: torch.device) -> torch.Tensor:
 
 
 def _classical(around: torch.Tensor) -> torch.Tensor:
-    """Frame t by thresholds, from noisy frames t, t-1, t+1, t-2, t+2."""
+    """Frame t by thresholds, from noisy frames t, t-1, t+1."""
     weight = frequency_bands.high_band(tuple(around.shape[1:]), USUAL_BAND)
-    in_time = around.numpy()[[3, 1, 0, 2, 4], None]
-    noise = band_thresholds.noise_of(frequency_bands.filtered(in_time, weight), REACH, VALIDATED_LEVEL)
+    now, before, after = (frequency_bands.filtered(image, weight)[None] for image in around.numpy())
+    noise = band_thresholds.noise_of([before, now, after], 1, VALIDATED_LEVEL)
     return around[0] - torch.from_numpy(frequency_bands.filtered(noise[0], weight))
