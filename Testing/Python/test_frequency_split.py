@@ -21,6 +21,7 @@ from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.methods import find_method, parse_parameters
 from STEnhanceLib.methods.noise_spectrum import at_each_frequency, find_noise
 from STEnhanceLib.methods.run import announcement, enhance, enhance_all
+from STEnhanceLib.phantoms.thorax import Thorax
 from STEnhanceLib.sequence import ImageSequence
 
 try:
@@ -121,13 +122,19 @@ def test_a_given_noise_level_is_used_instead_of_the_estimate(beating_disc, denoi
 
 
 @by_each
-def test_neighbours_in_time_help_and_the_cycle_closes(beating_disc, denoiser):
+def test_the_cycle_closes(beating_disc, denoiser):
     noisy = with_rician_noise(beating_disc, 4)
     closed, open_ended = (denoise(n, denoiser=denoiser) for n in (noisy, replace(noisy, periodic=False)))
     assert np.array_equal(closed.frames[2:-2], open_ended.frames[2:-2])
     assert not np.array_equal(closed.frames[[0, -1]], open_ended.frames[[0, -1]])
+
+
+@by_each
+def test_neighbours_in_time_help(denoiser):
+    truth = Thorax(0).cine(frames=12, matrix=96, slices=1)
+    noisy = with_rician_noise(truth, 4)
     alone = np.concatenate([denoise(noisy.with_frames([t]), denoiser=denoiser).frames for t in range(len(noisy))])
-    assert psnr(closed.frames, beating_disc.frames) > psnr(alone, beating_disc.frames)
+    assert psnr(denoise(noisy, denoiser=denoiser).frames, truth.frames) > psnr(alone, truth.frames) + 0.5
 
 
 @by_each

@@ -24,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
+from STEnhanceLib.acquisition.acquired import estimate
 from STEnhanceLib.acquisition.noise import noise_std
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.evaluation import metrics
@@ -100,7 +101,8 @@ def where_measured(denoiser: Denoiser) -> Denoiser:
     """The same, on the grid of the measurement."""
 
     def denoised(noisy: ImageSequence, std: float) -> ImageSequence:
-        acquired, small = measured_grid.on_measured_grid(noisy, "")
+        acquired = estimate(noisy)
+        small = measured_grid.on_measured_grid(noisy, acquired)
         frames = [measured_grid.back(frame, acquired.shown_ji) for frame in denoiser(small, std).frames]
         return replace(noisy, frames=np.stack(frames))
 
