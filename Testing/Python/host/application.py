@@ -17,6 +17,12 @@ from host.layout import qSlicerLayoutManager
 # In Slicer the Sequences module looks this often whether a playing browser has a frame to show.
 PLAYBACK_MS = 20
 
+# Modules of Slicer, by name, with what their readers open: all of one confidence.
+READERS = {
+    "Data": {".mrml": "SceneFile", ".mrb": "SceneFile"},
+    "Sequences": {".seq.nrrd": "SequenceFile", ".mrb": "SequenceFile"},
+}
+
 
 class qSlicerApplication(qt.QApplication):
     """The application; one per process, while scenes and modules come and go with `open` and `close`."""
@@ -89,6 +95,17 @@ class qSlicerApplication(qt.QApplication):
 
     def moduleManager(self):
         return self._module_manager
+
+    def coreIOManager(self):
+        return SimpleNamespace(fileType=self._file_type)
+
+    def _file_type(self, path: str) -> str:
+        """What a dropped file is taken for: of readers that are equally sure, the first that was registered wins."""
+        for module in self._module_manager.order_of_loading():
+            for ending, kind in READERS.get(module, {}).items():
+                if path.lower().endswith(ending):
+                    return kind
+        return "NoFile"
 
     def settings(self):
         return qt.QSettings()
@@ -196,6 +213,20 @@ class qSlicerModuleManager(qt.QObject):
 
     def module(self, name: str):
         return self._modules.get(name) or getattr(slicer.modules, name.lower(), None)
+
+    def order_of_loading(self) -> list[str]:
+        """As Slicer starts with these modules installed: by name, but what a module depends on comes before it."""
+        order: list[str] = []
+
+        def load(name: str) -> None:
+            if name not in order:
+                for other in self._modules[name].dependencies if name in self._modules else ():
+                    load(other)
+                order.append(name)
+
+        for name in sorted({*READERS, *self._modules}):
+            load(name)
+        return order
 
     def factoryManager(self):
         return SimpleNamespace(loadedModuleNames=lambda: tuple(self._modules))
