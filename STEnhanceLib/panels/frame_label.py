@@ -10,10 +10,10 @@ from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
 from STEnhanceLib.errors import STEnhanceError
-from STEnhanceLib.methods.run import GENERATED_FRAMES
 from STEnhanceLib.node_times import FRAME_TIME_MS
+from STEnhanceLib.origin import FRAME_DISTANCE_MS, FRAME_GENERATED, FRAME_METHOD, GENERATED_FRAMES
 from STEnhanceLib.panels import words
-from STEnhanceLib.scene import FRAME_DISTANCE_MS, FRAME_GENERATED, FRAME_METHOD, find_sequence
+from STEnhanceLib.scene import find_sequence
 
 UPPER_EDGE = 7  # of a vtkCornerAnnotation; Slicer writes into its corners, which are 0 to 3
 

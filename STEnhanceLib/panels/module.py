@@ -31,8 +31,8 @@ class EnhanceModule(ScriptedLoadableModule):
         ScriptedLoadableModule.__init__(self, parent)
         self.parent.title = _(self.title)
         self.parent.categories = [translate("qSlicerAbstractCoreModule", "Sequences"), "Cardiac"]
-        # Slicer loads modules by name, dependencies first, and the first reader of a file name wins: on Sequences alone,
-        # a module whose name comes before "Data" makes every .mrb file of the user open as a sequence.
+        # Slicer loads modules by name, dependencies first, and the first reader of a file name wins: with Sequences
+        # alone, a module whose name comes before "Data" makes every .mrb file of the user open as a sequence.
         self.parent.dependencies = ["Data", "Sequences"]
         self.parent.contributors = ["STEnhance developers"]
         self.parent.helpText = f"<p>{_(self.help)}</p><p>{_(NOT_FOR_CLINICAL_USE)}</p>"

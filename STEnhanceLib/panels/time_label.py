@@ -5,8 +5,8 @@ from __future__ import annotations
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
+from STEnhanceLib.origin import FRAME_GENERATED
 from STEnhanceLib.panels.frame_label import frame_on_screen, result_with_generated_frames
-from STEnhanceLib.scene import FRAME_GENERATED
 
 # Priorities of observers; Slicer's widgets have 0.
 BEFORE_ALL, BEFORE_THE_TOOLBAR, AFTER_THE_TOOLBAR = 2.0, 1.0, -1.0
