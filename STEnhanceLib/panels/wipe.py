@@ -9,7 +9,7 @@ from vtk.util import numpy_support
 from vtkmodules.vtkCommonCore import VTK_FLOAT
 from vtkmodules.vtkCommonDataModel import vtkImageData
 
-from STEnhanceLib.beside import add_in_passing
+from STEnhanceLib.beside import add_in_passing, remove, with_helpers
 
 # Far below every intensity: what a view interpolates between a voxel and a hidden neighbour is hidden as well.
 _HIDDEN, _LOWEST_SHOWN = -1e30, -1e20
@@ -54,10 +54,7 @@ class Wipe(VTKObservationMixin):
     def remove(self) -> None:
         """Take the helper out of the scene."""
         self.removeObservers()
-        if self.volume.GetScene() is not None:
-            display = self.volume.GetDisplayNode()
-            self.volume.GetScene().RemoveNode(self.volume)
-            display.GetScene().RemoveNode(display)
+        remove(with_helpers(self.volume))
 
     def _update(self) -> None:
         image = self._source.GetImageData()

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import qt
 import slicer
+import vtk
 from PySide6.QtCore import Property, Signal
 
 from host.layout import qSlicerLayoutManager
@@ -43,6 +44,7 @@ class qSlicerApplication(qt.QApplication):
             logic.SetMRMLApplicationLogic(self.applicationLogic())
             logic.SetMRMLScene(made.scene)
         self._logics = {logic.GetClassName(): logic for logic in (*made.logics, *extra) if hasattr(logic, "IsA")}
+        self._display_nodes = _DisplayNodes(made.scene)
         self._module_manager = qSlicerModuleManager()
         slicer.mrmlScene, slicer.app = made.scene, self
         slicer.modules = SimpleNamespace(sampleDataSources={})
@@ -122,6 +124,29 @@ class qSlicerApplication(qt.QApplication):
 
     temporaryPath = Property(str, lambda self: self._temporary.name)
     cachePath = Property(str, lambda self: self._temporary.name)
+
+
+class _DisplayNodes:
+    """Go with the volume that is removed, unless another node shows with them, as in Slicer's window."""
+
+    def __init__(self, scene):
+        self._leaving = []
+        scene.AddObserver(scene.NodeAboutToBeRemovedEvent, self._note)
+        scene.AddObserver(scene.NodeRemovedEvent, self._remove)
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _note(self, _scene, _event, node):
+        if node.IsA("vtkMRMLDisplayableNode"):
+            self._leaving += [node.GetNthDisplayNode(n) for n in range(node.GetNumberOfDisplayNodes())]
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _remove(self, scene, _event, node):
+        if scene.IsClosing() or not node.IsA("vtkMRMLDisplayableNode"):
+            return
+        displays, self._leaving = self._leaving, []
+        for display in displays:
+            if display is not None and display.GetScene() is scene and display.GetDisplayableNode() is None:
+                scene.RemoveNode(display)
 
 
 class qSlicerMainWindow(qt.QMainWindow):
