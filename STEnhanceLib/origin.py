@@ -19,6 +19,7 @@ FRAME_UNSUPPORTED = "STEnhance.Unsupported"
 FRAME_GENERATED = "STEnhance.Generated"
 FRAME_METHOD = "STEnhance.GeneratedBy"
 FRAME_DISTANCE_MS = "STEnhance.MsToMeasured"  # to the nearest moment that the scanner measured
+FRAME_ATTRIBUTES = (FRAME_UNSUPPORTED, FRAME_GENERATED, FRAME_METHOD, FRAME_DISTANCE_MS)
 
 GENERATED_FRAMES = "STEnhance.GeneratedFrames"  # attribute of a sequence: how many of how many
 UNSUPPORTED_PER_FRAME = "STEnhance.UnsupportedPerFrame"  # attribute of a sequence, where its frames do not say it

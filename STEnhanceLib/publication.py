@@ -119,7 +119,7 @@ class Publication:
             insert_frame(self.sequence, self._index_values[index], voxels, self._grid.ijk_to_ras, attributes)
         self._generated.append(origin.generated)
         for key, published in self._maps.items():
-            published.add_frame(self._index_values[index], maps[key], self._grid.ijk_to_ras, self._grid.times_ms[index])
+            published.add_frame(self._index_values[index], maps[key], self._grid.ijk_to_ras, attributes)
 
     def finish(self, attributes: Mapping[str, str] | None = None) -> None:
         """All frames are there: the browser steps through the result where that is denser than its master.
