@@ -11,8 +11,8 @@ import numpy as np
 
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.methods import SideMap
-from STEnhanceLib.methods.run import unsupported_per_frame
 from STEnhanceLib.node_times import frame_times
+from STEnhanceLib.origin import GENERATED_FRAMES, origins_of
 from STEnhanceLib.publication import Publication
 from STEnhanceLib.scene import add_sequence, find_sequence, free_name, read_sequence, save_scene
 from STEnhanceLib.sequence import Grid, ImageSequence, frames_per_second
@@ -198,11 +198,13 @@ def compared_scene(
     for shown, fallback, beside in ((result, "Result", maps or {}), (reference, "Reference", {})):
         if shown is not None:
             name = shown.name or fallback
-            publication = Publication(nodes[0], shown.grid, name, shown.attributes, maps=tuple(beside))
-            shares = unsupported_per_frame(shown)
+            # A reference is no result: what it has beyond the input was measured, unless it says otherwise.
+            known = shown is reference or GENERATED_FRAMES in shown.attributes or shown.frame_attributes
+            origins = origins_of(shown) if known else None
+            publication = Publication(nodes[0], shown.grid, name, shown.attributes, origins=origins, maps=tuple(beside))
             for index, frame in enumerate(shown.magnitude()):
                 maps_of_frame = {each.key: values[index] for each, values in beside.items()}
-                publication.add_frame(frame, np.nan if shares is None else shares[index], maps_of_frame)
+                publication.add_frame(frame, maps=maps_of_frame)
             publication.finish()
             nodes.append(publication.sequence)
     if reference is not None and _same_grid(result, reference):

@@ -10,19 +10,9 @@ import numpy as np
 from STEnhanceLib.beside import leave_browser, place_beside, remove, sequences_of, with_helpers
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.methods import SideMap
-from STEnhanceLib.methods.run import GENERATED_FRAMES, SAME_MOMENT_MS, generated_text, is_generated
 from STEnhanceLib.node_times import FRAME_TIME_MS, frame_times, index_values
-from STEnhanceLib.scene import (
-    FRAME_DISTANCE_MS,
-    FRAME_GENERATED,
-    FRAME_METHOD,
-    FRAME_UNSUPPORTED,
-    add_browser,
-    describe,
-    find_sequence,
-    free_name,
-    insert_frame,
-)
+from STEnhanceLib.origin import GENERATED_FRAMES, SAME_MOMENT_MS, Lineage, Origin, generated_text
+from STEnhanceLib.scene import add_browser, describe, find_sequence, frame_origins, free_name, insert_frame
 from STEnhanceLib.sequence import Grid
 from STEnhanceLib.side_maps import PublishedMap
 
@@ -52,6 +42,7 @@ class Publication:
         attributes: Mapping[str, str] | None = None,
         *,
         input_times_ms: np.ndarray | None = None,
+        origins: Sequence[Origin] | None = None,
         share_display: bool = True,
         hidden: bool = False,
         maps: Sequence[SideMap] = (),
@@ -64,6 +55,8 @@ class Publication:
             name: what the result is called in the scene.
             attributes: provenance, see `methods.run.provenance`.
             input_times_ms: (T,) times with which the input was read, where they are not those of the node.
+            origins: where the frames come from, of a sequence for which that is known already; found out by
+                `origin.Lineage` where not given.
             share_display: one window and level for input and result.
             hidden: no list of nodes offers the result, and the module Data does not show it.
             maps: what every frame brings beside its voxels; each becomes a sequence of its own, see `side_maps`.
@@ -77,9 +70,11 @@ class Publication:
         self._share_display, self._hidden = share_display, hidden
         self._maps = {side_map.key: PublishedMap(side_map, self._attributes) for side_map in maps}
         times = frame_times(self._input)[0] if input_times_ms is None else np.asarray(input_times_ms)
-        self._index_values, self._acquired = _index_values(self._input, times, grid.times_ms)
+        self._index_values = _index_values(self._input, times, grid.times_ms)
+        self._origins = origins
+        method_key = self._attributes.get("STEnhance.Method", "")
+        self._lineage = Lineage(frame_origins(self._input), times, grid, method_key)
         self._generated: list[bool] = []
-        self._distances_ms = _distances_ms(grid, times)
         self.made_browser = False
         self._old_master = None
 
@@ -116,25 +111,15 @@ class Publication:
                 f"expected {len(self._grid)} frames of {self._grid.shape}."
             )
         self._check_scene()
-        generated = is_generated(self._acquired[index], unsupported)
-        attributes = {
-            FRAME_TIME_MS: repr(float(self._grid.times_ms[index])),
-            FRAME_GENERATED: "yes" if generated else "no",
-        }
-        if generated:
-            attributes[FRAME_DISTANCE_MS] = f"{self._distances_ms[index]:.6g}"
-            if "STEnhance.Method" in self._attributes:
-                attributes[FRAME_METHOD] = self._attributes["STEnhance.Method"]
-        mean = float(np.mean(unsupported))
-        if not math.isnan(mean):  # nobody measured it: say nothing
-            attributes[FRAME_UNSUPPORTED] = f"{mean:.6g}"
+        origin = self._origins[index] if self._origins is not None else self._lineage.origin(index, unsupported)
+        attributes = {FRAME_TIME_MS: repr(float(self._grid.times_ms[index])), **origin.attributes()}
         if self.sequence is None:
             self._open(voxels, attributes)
         else:
             insert_frame(self.sequence, self._index_values[index], voxels, self._grid.ijk_to_ras, attributes)
-        self._generated.append(generated)
+        self._generated.append(origin.generated)
         for key, published in self._maps.items():
-            published.add_frame(self._index_values[index], maps[key], self._grid.ijk_to_ras, self._grid.times_ms[index])
+            published.add_frame(self._index_values[index], maps[key], self._grid.ijk_to_ras, attributes)
 
     def finish(self, attributes: Mapping[str, str] | None = None) -> None:
         """All frames are there: the browser steps through the result where that is denser than its master.
@@ -259,8 +244,8 @@ class Publication:
         browser.Modified()
 
 
-def _index_values(input_node, input_times_ms, times_ms) -> tuple[list[str], np.ndarray]:
-    """The times of the result on the index axis of the input, and which of them the input has a frame at."""
+def _index_values(input_node, input_times_ms, times_ms) -> list[str]:
+    """The times of the result on the index axis of the input."""
     texts = index_values(input_node)
     if not texts:
         raise STEnhanceError(f"The sequence {input_node.GetName()!r} has no frames; expected at least one.")
@@ -282,17 +267,7 @@ def _index_values(input_node, input_times_ms, times_ms) -> tuple[list[str], np.n
             f"Two moments of the result fall on one index value of {input_node.GetName()!r}; expected distinct ones. "
             "Ask for fewer frames."
         )
-    return values, acquired
-
-
-def _distances_ms(grid: Grid, input_times_ms: np.ndarray) -> np.ndarray:
-    """(T,) from each frame of the result to the nearest measured one; in a cycle the first follows the last."""
-    measured = np.asarray(input_times_ms, dtype=float)
-    beyond = grid.times_ms[-1] > measured[-1]  # only in a cycle; a result that shows a part of one is none itself
-    if (grid.periodic or beyond) and len(measured) > 1:
-        period = measured[-1] - measured[0] + np.median(np.diff(measured))
-        measured = np.r_[measured[-1] - period, measured, measured[0] + period]
-    return np.abs(grid.times_ms[:, None] - measured).min(axis=1)
+    return values
 
 
 def _interpolated(x: np.ndarray, y, at: np.ndarray) -> np.ndarray:

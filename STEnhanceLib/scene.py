@@ -15,8 +15,8 @@ import numpy as np
 
 from STEnhanceLib.assumed import NOT_A_CYCLE, without_doubts
 from STEnhanceLib.errors import STEnhanceError
-from STEnhanceLib.methods.run import UNSUPPORTED_PER_FRAME, unsupported_text
-from STEnhanceLib.node_times import FRAME_TIME_MS, frame_attributes, frame_times
+from STEnhanceLib.node_times import FRAME_TIME_MS, frame_times
+from STEnhanceLib.origin import Origin, read_origins
 from STEnhanceLib.printed_by_libraries import kept_back
 from STEnhanceLib.sequence import Grid, ImageSequence
 
@@ -26,10 +26,6 @@ logger = logging.getLogger(__name__)
 PERIODIC = "STEnhance.Periodic"
 NOTES = "STEnhance.Notes"
 KSPACE_FILE = "STEnhance.KSpaceFile"  # of the measurement that belongs to the images
-FRAME_UNSUPPORTED = "STEnhance.Unsupported"
-FRAME_GENERATED = "STEnhance.Generated"
-FRAME_METHOD = "STEnhance.GeneratedBy"
-FRAME_DISTANCE_MS = "STEnhance.MsToMeasured"  # to the nearest moment that the scanner measured
 
 _NOT_PROVENANCE = ("DataNodeClassName", PERIODIC, NOTES, "STEnhance.Name", "STEnhance.Voxels")
 
@@ -104,6 +100,7 @@ def reading(
     sequence_node, _ = find_sequence(sequence_node)
     grid, notes = describe_sequence(sequence_node, frame_duration_ms=frame_duration_ms, periodic=periodic)
     name, attributes = sequence_node.GetName() or "", _provenance(sequence_node)
+    of_frames = _attributes_of_frames(sequence_node)
     # Images stay as long as they are held here, also when their node gets another one or leaves the scene.
     images = [(volume.GetImageData(), volume.GetImageData().GetMTime()) for volume in _scalar_volumes(sequence_node)]
     frames = allocate((len(grid), *grid.shape), np.float32)
@@ -115,7 +112,7 @@ def reading(
                 "Run again."
             )
         frames[index] = _voxels(image)
-    yield ImageSequence(frames, grid.ijk_to_ras, grid.times_ms, grid.periodic, name, notes, attributes)
+    yield ImageSequence(frames, grid.ijk_to_ras, grid.times_ms, grid.periodic, name, notes, attributes, of_frames)
 
 
 def read_part(sequence_node, grid: Grid, frames: Sequence[int], slices: slice) -> ImageSequence:
@@ -127,8 +124,21 @@ def read_part(sequence_node, grid: Grid, frames: Sequence[int], slices: slice) -
     sequence_node, _ = find_sequence(sequence_node)
     images = (sequence_node.GetNthDataNode(int(index)).GetImageData() for index in frames)
     voxels = [_voxels(image)[slices].astype(np.float32) for image in images]
-    name, attributes = sequence_node.GetName() or "", _provenance(sequence_node)
-    return ImageSequence.from_frames(voxels, grid.part(frames, slices), name=name, attributes=attributes)
+    of_frames = _attributes_of_frames(sequence_node)
+    return ImageSequence.from_frames(
+        voxels,
+        grid.part(frames, slices),
+        name=sequence_node.GetName() or "",
+        attributes=_provenance(sequence_node),
+        frame_attributes=[of_frames[int(index)] for index in frames],
+    )
+
+
+def frame_origins(sequence_node) -> tuple[Origin, ...]:
+    """Where each frame of a sequence node comes from, see `origin.read_origins`."""
+    sequence_node, _ = find_sequence(sequence_node)
+    frames = _attributes_of_frames(sequence_node)
+    return read_origins(frames, _provenance(sequence_node), len(frames))
 
 
 def describe_sequence(
@@ -179,8 +189,9 @@ def add_sequence(sequence: ImageSequence, scene=None):
     node.SetIndexUnit("ms")
     assumed = {NOTES: "\n".join(sequence.notes)} if sequence.notes else {}
     describe(node, {**sequence.attributes, **assumed}, sequence.periodic)
-    for frame, time in zip(sequence.magnitude(), sequence.times_ms, strict=True):
-        insert_frame(node, f"{time:.9g}", frame, sequence.ijk_to_ras, {FRAME_TIME_MS: repr(float(time))})
+    for index, (frame, time) in enumerate(zip(sequence.magnitude(), sequence.times_ms, strict=True)):
+        own = sequence.frame_attributes[index] if sequence.frame_attributes else {}
+        insert_frame(node, f"{time:.9g}", frame, sequence.ijk_to_ras, {FRAME_TIME_MS: repr(float(time)), **own})
     add_browser(node)
     return node
 
@@ -329,13 +340,22 @@ def _not_greyscale(volume) -> str | None:
 
 
 def _provenance(sequence_node) -> dict[str, str]:
-    """The attributes of a sequence node, with what its frames say about their support by the measurement."""
+    """The attributes of a sequence node."""
     names = (name for name in sequence_node.GetAttributeNames() if name not in _NOT_PROVENANCE)
-    attributes = {name: sequence_node.GetAttribute(name) for name in names}
-    shares = frame_attributes(sequence_node, FRAME_UNSUPPORTED)
-    if shares is not None:
-        attributes[UNSUPPORTED_PER_FRAME] = unsupported_text(shares)
-    return attributes
+    return {name: sequence_node.GetAttribute(name) for name in names}
+
+
+def _attributes_of_frames(sequence_node) -> list[dict[str, str]]:
+    """Our own ones of every frame; when it was taken is known to the sequence."""
+    frames = [sequence_node.GetNthDataNode(index) for index in range(sequence_node.GetNumberOfDataNodes())]
+    return [
+        {
+            name: frame.GetAttribute(name)
+            for name in frame.GetAttributeNames()
+            if name.startswith("STEnhance.") and name != FRAME_TIME_MS
+        }
+        for frame in frames
+    ]
 
 
 def _common_geometry(sequence_node, volumes: list) -> np.ndarray:

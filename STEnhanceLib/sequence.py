@@ -104,6 +104,7 @@ class ImageSequence:
         name: what the user calls it.
         notes: what a reader had to assume, one sentence each; shown to the user, never silent.
         attributes: provenance, string to string, as it is kept in file headers and node attributes.
+        frame_attributes: (T,) the same of every single frame, see `origin`; empty where there are none.
 
     Raises:
         STEnhanceError: not 4D, no frames, a type other than the two, NaN or infinite voxels, or as `Grid`.
@@ -116,6 +117,7 @@ class ImageSequence:
     name: str = ""
     notes: tuple[str, ...] = ()
     attributes: Mapping[str, str] = field(default_factory=dict)
+    frame_attributes: tuple[Mapping[str, str], ...] = ()
 
     def __post_init__(self):
         frames = self.frames
@@ -139,6 +141,9 @@ class ImageSequence:
         grid = Grid(frames.shape[1:], self.ijk_to_ras, self.times_ms, self.periodic)
         if len(grid) != len(frames):
             raise STEnhanceError(f"{len(frames)} frames but {len(grid)} times were given; expected one time per frame.")
+        own = tuple(MappingProxyType(dict(each)) for each in self.frame_attributes)
+        if own and len(own) != len(frames):
+            raise STEnhanceError(f"{len(frames)} frames but attributes of {len(own)} were given; expected one of each.")
         object.__setattr__(self, "frames", _read_only_view(frames))
         object.__setattr__(self, "_grid", grid)
         object.__setattr__(self, "ijk_to_ras", grid.ijk_to_ras)
@@ -146,6 +151,7 @@ class ImageSequence:
         object.__setattr__(self, "periodic", grid.periodic)
         object.__setattr__(self, "notes", tuple(self.notes))
         object.__setattr__(self, "attributes", MappingProxyType(dict(self.attributes)))
+        object.__setattr__(self, "frame_attributes", own if any(own) else ())
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -183,12 +189,24 @@ class ImageSequence:
     def with_frames(self, indices) -> ImageSequence:
         """Only these frames, in the given order of time."""
         indices = np.asarray(indices)
-        return replace(self, frames=self.frames[indices], times_ms=self.times_ms[indices])
+        own = self._attributes_of(indices)
+        return replace(self, frames=self.frames[indices], times_ms=self.times_ms[indices], frame_attributes=own)
 
     def part(self, frames: Sequence[int], slices: slice) -> ImageSequence:
         """Some frames of some neighbouring slices, see `Grid.part`."""
         grid, voxels = self.grid.part(frames, slices), self.frames[:, slices][np.asarray(frames)]
-        return ImageSequence.from_frames(voxels, grid, name=self.name, notes=self.notes, attributes=self.attributes)
+        return ImageSequence.from_frames(
+            voxels,
+            grid,
+            name=self.name,
+            notes=self.notes,
+            attributes=self.attributes,
+            frame_attributes=self._attributes_of(frames),
+        )
+
+    def _attributes_of(self, indices) -> tuple[Mapping[str, str], ...]:
+        indices = np.arange(len(self))[indices]
+        return tuple(self.frame_attributes[n] for n in indices) if self.frame_attributes else ()
 
 
 def frames_per_second(times_ms: np.ndarray) -> int:

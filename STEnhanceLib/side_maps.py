@@ -12,7 +12,6 @@ import numpy as np
 
 from STEnhanceLib.beside import place_beside, take_out
 from STEnhanceLib.methods import SideMap
-from STEnhanceLib.node_times import FRAME_TIME_MS
 from STEnhanceLib.scene import describe, free_name, insert_frame
 
 MAP_OF = "STEnhance.MapOf"  # attribute of the sequence node of a map: the name of the result
@@ -59,15 +58,17 @@ class PublishedMap:
         self.sequence.SetNumericIndexValueTolerance(result.GetNumericIndexValueTolerance())
         describe(self.sequence, {**self._attributes, MAP_OF: result.GetName()}, periodic)
 
-    def add_frame(self, index_value: str, values: np.ndarray, ijk_to_ras: np.ndarray, time_ms: float) -> None:
+    def add_frame(
+        self, index_value: str, values: np.ndarray, ijk_to_ras: np.ndarray, attributes: Mapping[str, str]
+    ) -> None:
         """Show the map of the next frame of the result; one that the user took out of the scene stays out.
 
         Args:
             values: (K, J, I), or (3, K, J, I) of a vector map, copied once.
+            attributes: of that frame of the result, which say when and where it comes from.
         """
         if self.sequence.GetScene() is None:
             return
-        attributes = {FRAME_TIME_MS: repr(float(time_ms))}
         insert = _insert_displacements if self._side_map.vector else insert_frame
         insert(self.sequence, index_value, values, ijk_to_ras, attributes)
         if self.proxy is None:

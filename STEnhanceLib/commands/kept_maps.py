@@ -68,4 +68,10 @@ class KeptMaps:
         attributes = {**result.attributes, **side_map.attributes}
         if side_map.vector:
             return Displacements(self.values[side_map], self._grid, name, attributes)
-        return ImageSequence.from_frames(self.values[side_map], self._grid, name=name, attributes=attributes)
+        return ImageSequence.from_frames(
+            self.values[side_map],
+            self._grid,
+            name=name,
+            attributes=attributes,
+            frame_attributes=result.frame_attributes,
+        )

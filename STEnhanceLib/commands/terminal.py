@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from rich.table import Table
 from STEnhanceLib import models, progress
 from STEnhanceLib.acquisition import acquired
 from STEnhanceLib.errors import STEnhanceError
-from STEnhanceLib.evaluation.metrics import Scores
+from STEnhanceLib.evaluation.metrics import Scores, identical_words
 from STEnhanceLib.methods.declaration import Method
 from STEnhanceLib.sequence import ImageSequence
 
@@ -145,8 +146,15 @@ def show_scores(rows: list[tuple[str, Scores]], title: str) -> None:
         table.add_column(prefix + "SSIM", justify="right")
     for name, scores in rows:
         means = [getattr(scores, part).means() for part in parts.values()]
-        table.add_row(name, *(text for mean in means for text in (f"{mean['psnr']:.2f} dB", f"{mean['ssim']:.4f}")))
+        table.add_row(name, *(text for mean in means for text in (_decibels(mean["psnr"]), f"{mean['ssim']:.4f}")))
     out.print(table)
+    for name, scores in rows:
+        if said := identical_words(name, scores.whole.identical, len(scores.frames)):
+            out.print(said, markup=False)
+
+
+def _decibels(psnr: float) -> str:
+    return "identical" if math.isinf(psnr) else f"{psnr:.2f} dB"
 
 
 @contextlib.contextmanager

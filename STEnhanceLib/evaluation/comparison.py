@@ -11,6 +11,7 @@ import numpy as np
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.evaluation.alignment import common_times, frames_at, interpolated
 from STEnhanceLib.evaluation.metrics import Scores, heart_box, score
+from STEnhanceLib.origin import origins_of
 from STEnhanceLib.sequence import Grid, ImageSequence
 
 
@@ -72,8 +73,10 @@ class Comparison:
 
     @cached_property
     def measured(self) -> np.ndarray:
-        """Whether `before` has a frame, at each time of the common axis."""
-        return frames_at(self.before.grid, self.times_ms) >= 0
+        """Whether `before` has a frame that was measured, at each time of the common axis."""
+        index = frames_at(self.before.grid, self.times_ms)
+        generated = np.array([origin.generated for origin in origins_of(self.before)])
+        return (index >= 0) & ~generated[index]
 
     def interpolated_before(self, grid: Grid) -> np.ndarray:
         """`before` at the voxels and times of `grid`, what no method at all would give; (T, K, J, I) float32."""

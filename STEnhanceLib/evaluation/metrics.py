@@ -22,7 +22,7 @@ TIME_TOLERANCE_MS = 1e-3
 
 @dataclass(frozen=True, eq=False)
 class FrameScores:
-    """Metrics of every scored frame, each (T,) float64; their plain means are what tables show.
+    """Metrics of every scored frame, each (T,) float64; their means are what tables show.
 
     Attributes:
         psnr: 10 log10(1 / mean squared error) in dB; infinite where a frame equals its reference.
@@ -37,8 +37,31 @@ class FrameScores:
     mae: np.ndarray
 
     def means(self) -> dict[str, float]:
-        """The mean over the frames of each metric, by its name."""
-        return {name: float(np.mean(values)) for name, values in vars(self).items()}
+        """The mean over the frames of each metric, by its name; for PSNR see `mean_psnr`."""
+        return {name: float(np.mean(values)) for name, values in vars(self).items()} | {"psnr": mean_psnr(self.psnr)}
+
+    @property
+    def identical(self) -> int:
+        """How many frames equal their reference, which the mean PSNR leaves out."""
+        return int(np.isposinf(self.psnr).sum())
+
+
+def mean_psnr(psnr) -> float:
+    """The mean over the frames that differ from their reference, in dB; infinite where none does.
+
+    One frame that equals its reference would else make the mean of all infinite, and hide the others.
+    """
+    psnr = np.asarray(psnr, dtype=np.float64)
+    differs = ~np.isposinf(psnr)
+    return float(psnr[differs].mean()) if differs.any() else float("inf")
+
+
+def identical_words(name: str, identical: int, count: int) -> str:
+    """What is to be said beside a mean PSNR that leaves frames out; empty where it leaves out none."""
+    if not identical:
+        return ""
+    equal = f"{identical} of {count} frames {'equals' if identical == 1 else 'equal'} the reference"
+    return f"{name}: {equal}" + ("; PSNR is the mean of the others." if identical < count else ".")
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ from STEnhanceLib.evaluation.curves import nice_ceiling
 from STEnhanceLib.evaluation.metrics import HEART_BOX
 from STEnhanceLib.evaluation.pictures import grey_levels, png_data_uri, sheet, sheet_columns, signed_levels
 from STEnhanceLib.methods.declaration import MAP_TITLE, MAP_UNIT
-from STEnhanceLib.methods.run import unsupported_per_frame
+from STEnhanceLib.origin import unsupported_per_frame
 from STEnhanceLib.sequence import Grid, ImageSequence, frames_per_second
 
 MOST_SLICES = 5
@@ -152,10 +152,10 @@ def _badges(result: ImageSequence, comparison: Comparison) -> tuple[str, ...]:
     own, source = frames_at(result.grid, comparison.times_ms), frames_at(comparison.before.grid, comparison.times_ms)
     shares = unsupported_per_frame(result)
     badges = []
-    for frame, measured in zip(own, source, strict=True):
+    for frame, measured, is_measured in zip(own, source, comparison.measured, strict=True):
         if frame < 0:
             badges.append("held")
-        elif measured < 0:
+        elif not is_measured:
             badges.append("generated")
         elif np.array_equal(result.frames[frame], comparison.before.frames[measured]):
             badges.append("measured")

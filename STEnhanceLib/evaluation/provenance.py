@@ -12,7 +12,7 @@ import numpy as np
 
 from STEnhanceLib.evaluation.alignment import frames_at
 from STEnhanceLib.evaluation.comparison import Comparison
-from STEnhanceLib.methods.run import unsupported_per_frame
+from STEnhanceLib.origin import unsupported_per_frame
 from STEnhanceLib.sequence import Grid, ImageSequence
 
 PREFIX = "STEnhance."

@@ -11,7 +11,7 @@ import numpy as np
 
 from STEnhanceLib.evaluation.comparison import Comparison
 from STEnhanceLib.evaluation.curves import metric_plot
-from STEnhanceLib.evaluation.metrics import HEART_BOX, FrameScores
+from STEnhanceLib.evaluation.metrics import HEART_BOX, FrameScores, identical_words
 from STEnhanceLib.evaluation.panes import MapRow, Pane, Viewer
 from STEnhanceLib.evaluation.provenance import provenance_block, sequence_table, size_words
 from STEnhanceLib.evaluation.removed_section import removed_part
@@ -235,10 +235,15 @@ def _scores(comparison: Comparison) -> str:
     generated = not comparison.measured.all() and len(frames) < total
     which = f"the {len(frames)} frames that the input lacks" if generated else f"{len(frames)} of {total} frames"
     box = f"; heart box {HEART_BOX} × {HEART_BOX} voxels of every slice" if comparison.box is not None else ""
+    identical = "".join(
+        f" {escape(said)}"
+        for name, of_all in zip(names, whole, strict=True)
+        if (said := identical_words(name, of_all.identical, len(frames)))
+    )
     return (
         f"{_table(comparison, names)}"
-        f'<p class="caption">Means over {which}; 1 is the 99.9th percentile of the reference; SSIM with a 7×7 window '
-        f"per slice{box}. Best in bold. “{INPUT_LABEL}” is linear in space and time, without any method.</p>"
+        f'<p class="caption">Means over {which}.{identical} 1 is the 99.9th percentile of the reference; SSIM with a '
+        f"7×7 window per slice{box}. Best in bold. “{INPUT_LABEL}” is linear in space and time, without any method.</p>"
         f'<div class="plots">{plots}</div>'
     )
 
@@ -273,5 +278,5 @@ def _number(value: float, rivals: list[float], up: bool, decimals: int) -> str:
     if math.isnan(value):
         return "<td>–</td>"
     best = max(rivals) if up else min(rivals)
-    text = "∞" if math.isinf(value) else f"{value:.{decimals}f}"
+    text = "identical" if math.isinf(value) else f"{value:.{decimals}f}"
     return f"<td><b>{text}</b></td>" if value == best else f"<td>{text}</td>"

@@ -80,6 +80,7 @@ def read(path: Path) -> ImageSequence:
             *(() if "periodic" in own else (NOT_A_CYCLE,)),
         ),
         attributes=own.get("attributes", {}),
+        frame_attributes=_frame_attributes(own, shape[0]),
     )
 
 
@@ -275,12 +276,19 @@ def _extension(sequence: ImageSequence) -> bytes:
         "periodic": sequence.periodic,
         "notes": list(sequence.notes),
         "attributes": dict(sequence.attributes),
+        "frame_attributes": [dict(each) for each in sequence.frame_attributes],
         "ijk_to_ras": sequence.ijk_to_ras.tolist(),
         "times_ms": sequence.times_ms.tolist(),
     }
     text = json.dumps({"STEnhance": record}).encode()
     size = -(-(len(text) + 8) // 16) * 16
     return np.array([size, COMMENT_EXTENSION], "<i4").tobytes() + text.ljust(size - 8, b"\0")
+
+
+def _frame_attributes(own: dict, count: int) -> tuple[dict[str, str], ...]:
+    """Of every frame; none where another program took frames out or put some in, for nobody knows which."""
+    kept = tuple(own.get("frame_attributes", ()))
+    return kept if len(kept) == count else ()
 
 
 def _own_extension(data: bytes) -> dict:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import gzip
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,12 +21,13 @@ import numpy as np
 
 from STEnhanceLib.assumed import NOT_A_CYCLE
 from STEnhanceLib.errors import STEnhanceError
-from STEnhanceLib.files.nrrd_axes import find_axes, ijk_to_ras, times_ms
+from STEnhanceLib.files.nrrd_axes import FRAME_TIME_MS, find_axes, ijk_to_ras, times_ms
 from STEnhanceLib.files.nrrd_header import header_bytes, read_header
 from STEnhanceLib.files.voxels import LARGEST_DEFLATE_RATIO, check_size, read_frames, write_frames
 from STEnhanceLib.sequence import Grid, ImageSequence
 
 NAME, NOTES, PERIODIC, VOXELS = "STEnhance.Name", "STEnhance.Notes", "STEnhance.Periodic", "STEnhance.Voxels"
+_ITEM = re.compile(r"axis [03] item (\d+) (STEnhance\..+)")
 SMALLEST_STEP_MS = 0.001
 """Slicer takes index values closer than this for the same one."""
 
@@ -61,6 +63,7 @@ def read(path: Path) -> ImageSequence:
             *(() if PERIODIC in kept else (NOT_A_CYCLE,)),
         ),
         attributes={key: text for key, text in kept.items() if not _is_bookkeeping(key)},
+        frame_attributes=_frame_attributes(kept, shape[0]),
     )
 
 
@@ -71,6 +74,7 @@ def write(sequence: ImageSequence, stream: BinaryIO, compressed: bool = False) -
         **sequence.attributes,
         "DataNodeClassName": f"vtkMRML{'Vector' if is_complex else 'Scalar'}VolumeNode",
         **index_attributes(sequence.grid),
+        **_item_attributes(sequence),
         PERIODIC: "yes" if sequence.periodic else "no",
         VOXELS: "complex" if is_complex else "magnitude",
     }
@@ -116,6 +120,25 @@ def index_attributes(grid: Grid) -> dict[str, str]:
         raise STEnhanceError(f"frames are less than {SMALLEST_STEP_MS} ms apart, which 3D Slicer cannot tell apart.")
     values = " ".join(repr(float(time)) for time in grid.times_ms)
     return {"axis 3 index type": "numeric", "axis 3 index values": values}
+
+
+def _item_attributes(sequence: ImageSequence) -> dict[str, str]:
+    """What is known of single frames, as Slicer keeps the attributes of their nodes."""
+    return {
+        f"axis 3 item {index:04d} {name}": text
+        for index, (own, time_ms) in enumerate(zip(sequence.frame_attributes, sequence.times_ms, strict=False))
+        for name, text in {FRAME_TIME_MS: repr(float(time_ms)), **own}.items()
+    }
+
+
+def _frame_attributes(attributes: Mapping[str, str], count: int) -> list[dict[str, str]]:
+    """What `_item_attributes` wrote, or Slicer; the times are those of the sequence."""
+    frames: list[dict[str, str]] = [{} for _ in range(count)]
+    for key, text in attributes.items():
+        found = _ITEM.fullmatch(key)
+        if found and int(found[1]) < count and found[2] != FRAME_TIME_MS:
+            frames[int(found[1])][found[2]] = text
+    return frames
 
 
 def _is_bookkeeping(key: str) -> bool:

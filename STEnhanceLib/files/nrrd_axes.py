@@ -16,7 +16,8 @@ _SIGNS_TO_RAS = {
     **dict.fromkeys(("left-anterior-superior", "las"), (-1, 1, 1)),
     **dict.fromkeys(("left-posterior-superior", "lps"), (-1, -1, 1)),
 }
-_FRAME_TIMES_MS = ("STEnhance.TimeMs", "DICOM.triggerTime")
+FRAME_TIME_MS = "STEnhance.TimeMs"
+_FRAME_TIMES_MS = (FRAME_TIME_MS, "DICOM.triggerTime")
 """Attributes of single frames that are more exact than the index values, which Slicer rounds."""
 
 _TIME_KINDS = ("list", "time")

@@ -35,6 +35,7 @@ def encode_sequence(sequence: ImageSequence, path: Path) -> dict[str, Any]:
         "name": sequence.name,
         "notes": sequence.notes,
         "attributes": dict(sequence.attributes),
+        "frame_attributes": [dict(each) for each in sequence.frame_attributes],
     }
 
 
@@ -68,4 +69,5 @@ def decode_sequence(message: dict[str, Any] | None) -> ImageSequence | None:
         name=message["name"],
         notes=message["notes"],
         attributes=message["attributes"],
+        frame_attributes=message["frame_attributes"],
     )

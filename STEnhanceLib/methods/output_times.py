@@ -13,6 +13,7 @@ from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.methods.declaration import parameter
 from STEnhanceLib.motion import course
 from STEnhanceLib.motion.course import Place
+from STEnhanceLib.origin import SAME_MOMENT_MS
 from STEnhanceLib.sequence import Grid, ImageSequence
 
 MAGNITUDE_NOTE = "The images are complex; their magnitude was interpolated."
@@ -20,7 +21,6 @@ NOT_BRIGHTNESS_NOTE = (
     "The images go far below zero, as velocity and phase do: these do not move along with tissue as brightness does, "
     "so that its motion may be followed wrongly. Test it by check, and compare with linear."
 )
-SAME_MOMENT_MS = 1e-3  # times are shown, and asked for, with few decimals
 LARGEST_LEAP = 2.2  # median steps; the cines of three hearts take 1.1 to 1.8 to close, their first halves 2.5 to 2.9
 FEWEST_TO_COMPARE = 5
 

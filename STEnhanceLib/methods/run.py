@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,12 +12,10 @@ import numpy as np
 import STEnhanceLib
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.methods.declaration import UNSUPPORTED, EnhancedFrame, Enhancement, Method, Need
-from STEnhanceLib.methods.output_times import SAME_MOMENT_MS
 from STEnhanceLib.models import find_model
+from STEnhanceLib.origin import GENERATED_FRAMES, Lineage, generated_text, origins_of
 from STEnhanceLib.sequence import Grid, ImageSequence
 
-UNSUPPORTED_PER_FRAME = "STEnhance.UnsupportedPerFrame"
-GENERATED_FRAMES = "STEnhance.GeneratedFrames"
 NOT_FOR_CLINICAL_USE = "Research software: not for clinical use."
 
 
@@ -53,7 +51,12 @@ def enhance(method: Method, sequence: ImageSequence, parameters: Any, **inputs: 
         )
     for name in started.models:
         find_model(name).checked_weights()
-    return dataclasses.replace(started, frames=_watched(method, started))
+    return dataclasses.replace(started, frames=_watched(method, started, lineage(method, sequence, started)))
+
+
+def lineage(method: Method, sequence: ImageSequence, enhancement: Enhancement) -> Lineage:
+    """What becomes of the origins of the input's frames in the result."""
+    return Lineage(origins_of(sequence), sequence.times_ms, enhancement.grid, method.key)
 
 
 def provenance(method: Method, parameters: Any, sequence: ImageSequence, enhancement: Enhancement) -> Mapping[str, str]:
@@ -69,42 +72,11 @@ def provenance(method: Method, parameters: Any, sequence: ImageSequence, enhance
         "STEnhance.Assumed": " ".join((*sequence.notes, *enhancement.notes)),
         "STEnhance.Notice": NOT_FOR_CLINICAL_USE,
         "STEnhance.Input": sequence.name,
+        GENERATED_FRAMES: generated_text(~lineage(method, sequence, enhancement).measured),
     }
     if enhancement.models:
         made["STEnhance.Model"] = "; ".join(find_model(name).identity() for name in enhancement.models)
-    if sequence.attributes.get(GENERATED_FRAMES, "0 of").startswith("0 of"):  # else nobody knows which they were
-        made[GENERATED_FRAMES] = generated_text(~at_moments(enhancement.grid.times_ms, sequence.times_ms))
     return made
-
-
-def at_moments(times_ms: np.ndarray, acquired_ms: np.ndarray) -> np.ndarray:
-    """(T,) whether each of the times is one at which a frame was acquired."""
-    return np.abs(times_ms[:, None] - acquired_ms[None]).min(axis=1) <= SAME_MOMENT_MS
-
-
-def is_generated(acquired: bool, unsupported: np.ndarray | float) -> bool:
-    """A frame at a moment that the input has no frame of, or of which the measurement supports nothing at all."""
-    return bool(not acquired or np.mean(unsupported) == 1)
-
-
-def generated_text(generated: Sequence[bool] | np.ndarray) -> str:
-    """How many frames are generated, see `is_generated`, as the attribute `GENERATED_FRAMES` keeps it."""
-    return f"{np.count_nonzero(generated)} of {len(generated)}"
-
-
-def unsupported_text(shares: Iterable[float]) -> str:
-    """The mean unsupported fraction of every frame, as the attribute `UNSUPPORTED_PER_FRAME` keeps it."""
-    return " ".join(f"{share:.4g}" for share in shares)
-
-
-def unsupported_per_frame(result: ImageSequence) -> np.ndarray | None:
-    """The share of each frame that the measurement does not support, (T,), 0 measured … 1 invented; None if unknown."""
-    text = result.attributes.get(UNSUPPORTED_PER_FRAME, "")
-    try:
-        shares = np.array([float(word) for word in text.split()])
-    except ValueError:
-        return None
-    return shares if len(shares) == len(result) else None
 
 
 def announcement(method: Method, grid: Grid, parameters: Any, has_kspace: bool = False) -> Enhancement:
@@ -152,18 +124,15 @@ def enhance_all(
     on_planned(enhancement)
     grid = enhancement.grid
     frames = np.empty((len(grid), *grid.shape), np.float32)
-    unsupported = []
+    origins, origin_of = [], lineage(method, sequence, enhancement).origin
     on_frame(0, len(grid))
     for index, frame in enumerate(enhancement.frames):
         frames[index] = frame.voxels
-        unsupported.append(float(np.mean(frame.unsupported)))
+        origins.append(origin_of(index, frame.unsupported))
         on_unsupported(frame.unsupported)
         on_maps(frame.maps)
         on_frame(index + 1, len(grid))
-    attributes = dict(provenance(method, parameters, sequence, enhancement))
-    if GENERATED_FRAMES in attributes:
-        acquired = at_moments(grid.times_ms, sequence.times_ms)
-        attributes[GENERATED_FRAMES] = generated_text(list(map(is_generated, acquired, unsupported)))
+    generated = generated_text([origin.generated for origin in origins])
     return ImageSequence(
         frames,
         grid.ijk_to_ras,
@@ -171,11 +140,12 @@ def enhance_all(
         grid.periodic,
         name=f"{sequence.name} ({method.title})",
         notes=enhancement.notes,
-        attributes={**attributes, UNSUPPORTED_PER_FRAME: unsupported_text(unsupported)},
+        attributes={**provenance(method, parameters, sequence, enhancement), GENERATED_FRAMES: generated},
+        frame_attributes=tuple(origin.attributes() for origin in origins),
     )
 
 
-def _watched(method: Method, started: Enhancement) -> Iterator[EnhancedFrame]:
+def _watched(method: Method, started: Enhancement, origins: Lineage) -> Iterator[EnhancedFrame]:
     count = 0
     for count, frame in enumerate(started.frames, start=1):
         if frame.voxels.shape != started.grid.shape or not np.isfinite(frame.voxels).all():
@@ -184,11 +154,19 @@ def _watched(method: Method, started: Enhancement) -> Iterator[EnhancedFrame]:
                 f"{started.grid.shape}. This is a fault of the method; please report it with your parameters."
             )
         _check_maps(method, started, count, frame)
-        yield frame
+        yield _inheriting(frame, count - 1, origins)
     if count != len(started.grid):
         raise STEnhanceError(
             f"{method.key} made {count} of {len(started.grid)} frames. This is a fault of the method; please report it."
         )
+
+
+def _inheriting(frame: EnhancedFrame, index: int, origins: Lineage) -> EnhancedFrame:
+    """What a generated frame is made of was never measured, which a method that sees only its voxels cannot know."""
+    maps = frame.maps
+    if UNSUPPORTED.key in maps:
+        maps = {**maps, UNSUPPORTED.key: origins.inherited(index, maps[UNSUPPORTED.key])}
+    return EnhancedFrame(frame.voxels, origins.inherited(index, frame.unsupported), maps)
 
 
 def _check_maps(method: Method, started: Enhancement, count: int, frame: EnhancedFrame) -> None:

@@ -11,7 +11,7 @@ from STEnhanceLib.beside import seen_from, take_out, volume_of
 from STEnhanceLib.comparison import LIMIT_PERCENTILE, open_difference, show_signed
 from STEnhanceLib.evaluation.alignment import frames_at, held_frames, interpolated
 from STEnhanceLib.publication import PARTIAL, Publication
-from STEnhanceLib.scene import describe_sequence, find_sequence
+from STEnhanceLib.scene import describe_sequence, find_sequence, frame_origins
 from STEnhanceLib.sequence import Grid, ImageSequence
 
 COMPANION = "STEnhance.OnlyWhileCompared"  # attribute of the sequence node
@@ -70,7 +70,8 @@ class Companions:
         if self.beside(sequence_node, result_node) is not None:
             return
         grid = _grid_beside(result_node, sequence_node)
-        publication = Publication(result_node, grid, f"{sequence_node.GetName()} (compared)", hidden=True)
+        name, origins = f"{sequence_node.GetName()} (compared)", frame_origins(sequence_node)
+        publication = Publication(result_node, grid, name, origins=origins, hidden=True)
         key = ("copy", sequence_node.GetID(), result_node.GetID())
         yield from self._publish(key, publication, (_frame(sequence_node, n) for n in range(len(grid))))
 

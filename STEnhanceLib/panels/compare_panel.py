@@ -13,7 +13,7 @@ from slicer.i18n import tr as _
 
 from STEnhanceLib.comparison import shown_volume
 from STEnhanceLib.errors import STEnhanceError
-from STEnhanceLib.panels import score_nodes, words
+from STEnhanceLib.panels import generated_labels, score_nodes, words
 from STEnhanceLib.panels.companions import Companions
 from STEnhanceLib.panels.frame_label import FrameLabel
 from STEnhanceLib.panels.images_only import ImagesOnly
@@ -21,7 +21,6 @@ from STEnhanceLib.panels.live_comparison import PANES, LiveComparison, Mode
 from STEnhanceLib.panels.measuring import Measuring
 from STEnhanceLib.panels.profile_line import ProfileLine
 from STEnhanceLib.panels.steps import Steps
-from STEnhanceLib.panels.time_label import TimeLabel
 
 logger = logging.getLogger(__name__)
 
@@ -49,8 +48,8 @@ class ComparePanel:
         self._arranging = Steps(self._say_bad)
         self._measuring = Measuring(self._on_measured, self._say_bad)
         self._profile = ProfileLine(self._on_profile)
-        self._frame_label = FrameLabel(self._on_frame_text, lambda: self.views.view_of_result)
-        self._time_label = TimeLabel()
+        self._frame_label = FrameLabel(self._on_frame_text)
+        generated_labels.start()
         self._chart = None
         self._entered = True
         for selector in self._selectors:
@@ -77,16 +76,13 @@ class ComparePanel:
         self._on_choice()
 
     def enter(self) -> None:
-        """The module is shown: the views say again which frames are generated."""
+        """The module is shown, and says again which frame is on screen."""
         self._entered = True
         self._companions.remove_leftovers()
         self._frame_label.follow(self.after)
 
     def exit(self) -> None:
-        """The module is left: the user's views come back and all helpers go.
-
-        Metrics stay, they are a result, and so does the word in Slicer's toolbar, which is there for all modules.
-        """
+        """The module is left: the user's views come back and all helpers go. Metrics stay, they are a result."""
         self.ui.compareButton.checked = False
         self.ui.profileButton.checked = False
         self._measuring.stop()
@@ -98,7 +94,6 @@ class ComparePanel:
         """The scene is about to lose its nodes; the module stays as it is, shown or not."""
         entered = self._entered
         self.exit()
-        self._time_label.stop()
         self._entered, self._chart = entered, None
 
     def on_scene_ready(self) -> None:
@@ -110,7 +105,6 @@ class ComparePanel:
         """The module is reloaded or Slicer quits."""
         self.exit()
         self.widget.setMRMLScene(None)  # a reload only hides widgets: their signals would still lead here
-        self._time_label.stop()
         self._images_only.stop()
 
     # What self tests and scripts use
@@ -174,7 +168,6 @@ class ComparePanel:
         if not self.ui.compareButton.checked:
             self._companions.remove()
         self._frame_label.follow(self.after if self._entered else None)
-        self._time_label.follow(self.after)
         self._on_view_choice()
         self._profile.show(self._compared(), self.after)
 
@@ -193,7 +186,6 @@ class ComparePanel:
         else:
             self._arranging.stop()
             self.views.leave()
-            self._frame_label.update()
             self._companions.remove()
             self.ui.legendLabel.text = ""
         self.ui.legendLabel.setVisible(on)
@@ -243,7 +235,6 @@ class ComparePanel:
         if self.ui.differenceCheckBox.checked:
             volumes["difference"] = self._companions.difference(self.after, base)
         self.views.show(volumes, self.mode, self._chart)
-        self._frame_label.update()
         names = {name: node.GetName() for name, node in self._compared().items()}
         names["difference"] = f"{self.after.GetName()} − {base.GetName()}"
         sides = {"before": _("right of the line"), "after": _("left of the line")} if self.mode == Mode.WIPE else {}

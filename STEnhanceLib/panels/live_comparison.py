@@ -99,13 +99,6 @@ class LiveComparison(VTKObservationMixin):
         self._settle.start()
 
     @property
-    def view_of_result(self) -> str:
-        """The name of the view in which After is seen; empty when not active."""
-        if not self.active:
-            return ""
-        return PANES["after" if self._mode == Mode.SIDE_BY_SIDE else "before"][0]
-
-    @property
     def amount(self) -> float:
         """0 … 1: where the line of the wipe is, how opaque the result is in a fade, how fast the flicker."""
         return self._amount

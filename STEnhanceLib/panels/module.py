@@ -12,7 +12,7 @@ from slicer.util import VTKObservationMixin
 
 from STEnhanceLib.methods import Task
 from STEnhanceLib.methods.run import NOT_FOR_CLINICAL_USE
-from STEnhanceLib.panels import sample_data
+from STEnhanceLib.panels import generated_labels, sample_data
 from STEnhanceLib.panels.panel import EnhancePanel
 
 
@@ -31,7 +31,9 @@ class EnhanceModule(ScriptedLoadableModule):
         ScriptedLoadableModule.__init__(self, parent)
         self.parent.title = _(self.title)
         self.parent.categories = [translate("qSlicerAbstractCoreModule", "Sequences"), "Cardiac"]
-        self.parent.dependencies = ["Sequences"]
+        # Slicer loads modules by name, dependencies first, and the first reader of a file name wins: with Sequences
+        # alone, a module whose name comes before "Data" makes every .mrb file of the user open as a sequence.
+        self.parent.dependencies = ["Data", "Sequences"]
         self.parent.contributors = ["STEnhance developers"]
         self.parent.helpText = f"<p>{_(self.help)}</p><p>{_(NOT_FOR_CLINICAL_USE)}</p>"
         self.parent.acknowledgementText = _(
@@ -39,6 +41,7 @@ class EnhanceModule(ScriptedLoadableModule):
             "MRI behind the published measurements is the Sunnybrook Cardiac Data (CC0; Radau et al., MIDAS J. 2009)."
         )
         slicer.app.connect("startupCompleted()", sample_data.register)
+        slicer.app.connect("startupCompleted()", generated_labels.start)
 
 
 class EnhanceModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -84,6 +87,7 @@ class EnhanceModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onReload(self):
         """Load the library anew too, else a developer would test yesterday's code."""
+        generated_labels.stop()
         for name in [name for name in sys.modules if name.partition(".")[0] == "STEnhanceLib"]:
             del sys.modules[name]
         ScriptedLoadableModuleWidget.onReload(self)

@@ -17,6 +17,7 @@ from STEnhanceLib.enhancing import SceneRun
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.methods import Method, Need, Task, methods_for
 from STEnhanceLib.methods.run import NOT_FOR_CLINICAL_USE
+from STEnhanceLib.origin import Lineage
 from STEnhanceLib.panels import packages, plan, session, words
 from STEnhanceLib.panels.compare_panel import ComparePanel
 from STEnhanceLib.panels.images_only import ImagesOnly
@@ -335,10 +336,14 @@ class EnhancePanel(VTKObservationMixin):
         self.ui.applyButton.enabled = problem is None
         self.ui.previewButton.enabled = problem is None
         self.ui.applyButton.toolTip = problem or _("Enhance all frames; the result appears beside the input.")
-        keeps_measured = self._form.settings().get("keep_measured", True)
-        result = planned.grid if planned else None
-        said = self._time_axis.show(self._source, result, problem, keeps_measured)
+        result, measured = (planned.grid, self._measured(planned.grid)) if planned else (None, None)
+        said = self._time_axis.show(self._source, result, problem, measured)
         self._say("" if said else problem or "")
+
+    def _measured(self, result: Grid):
+        """(T,) which frames of a result will be measured ones."""
+        lineage = Lineage(scene.frame_origins(self._parameters.inputNode), self._source.times_ms, result)
+        return lineage.measured & self._form.settings().get("keep_measured", True)
 
     def _on_apply_or_cancel(self) -> None:
         if self.running:

@@ -10,6 +10,8 @@ import slicer
 from slicer.i18n import tr as _
 from vtkmodules.vtkCommonCore import vtkDoubleArray, vtkStringArray
 
+from STEnhanceLib.evaluation.metrics import FrameScores, identical_words
+
 METRICS = {"psnr": "PSNR (dB)", "ssim": "SSIM", "nrmse": "NRMSE", "mae": "MAE"}
 CANDIDATES = {"before": "Before (interpolated)", "after": "After"}
 _COLOURS = {"before": (0.45, 0.45, 0.45), "after": (0.12, 0.42, 0.72)}
@@ -17,8 +19,12 @@ _PAIR = ("stenhanceScoredBefore", "stenhanceScoredAfter")  # node references of 
 
 
 def means(scores: Mapping[str, Any]) -> dict[str, dict[str, float]]:
-    """Candidate to metric to its plain mean over the scored frames, as in every table of the benchmark."""
-    return {name: {metric: float(np.mean(scores[name][metric])) for metric in METRICS} for name in CANDIDATES}
+    """Candidate to metric to its mean over the scored frames, as in every table of the benchmark."""
+    return {name: _frame_scores(scores, name).means() for name in CANDIDATES}
+
+
+def _frame_scores(scores: Mapping[str, Any], name: str) -> FrameScores:
+    return FrameScores(**{metric: np.asarray(scores[name][metric], dtype=float) for metric in METRICS})
 
 
 def publish(scores: Mapping[str, Any], before_node, after_node) -> tuple:
@@ -40,6 +46,7 @@ def publish(scores: Mapping[str, Any], before_node, after_node) -> tuple:
         {
             _("Sequence"): [_(label) for label in CANDIDATES.values()],
             **{label: [means(scores)[name][metric] for name in CANDIDATES] for metric, label in METRICS.items()},
+            _("Frames equal to the reference"): [_frame_scores(scores, name).identical for name in CANDIDATES],
         },
     )
     columns = {"Time (ms)": scores["times_ms"]}
@@ -67,13 +74,22 @@ def as_html(scores: Mapping[str, Any]) -> str:
     head = "".join(f"<th>&nbsp; {label}</th>" for label in METRICS.values())
     rows = "".join(
         f"<tr><td>{_(CANDIDATES[name])}</td>"
-        + "".join(
-            f'<td align="right">&nbsp; {value:.{2 if metric == "psnr" else 4}f}</td>' for metric, value in row.items()
-        )
+        + "".join(f'<td align="right">&nbsp; {_text(metric, value)}</td>' for metric, value in row.items())
         + "</tr>"
         for name, row in means(scores).items()
     )
-    return f"<table><tr><th></th>{head}</tr>{rows}</table>"
+    said = (
+        identical_words(_(label), _frame_scores(scores, name).identical, len(scores["times_ms"]))
+        for name, label in CANDIDATES.items()
+    )
+    notes = "".join(f"<p><small>{text}</small></p>" for text in said if text)
+    return f"<table><tr><th></th>{head}</tr>{rows}</table>{notes}"
+
+
+def _text(metric: str, value: float) -> str:
+    if np.isposinf(value):
+        return _("identical")
+    return f"{value:.{2 if metric == 'psnr' else 4}f}"
 
 
 def _remove(pair: tuple) -> None:

@@ -12,10 +12,12 @@ import slicer
 from STEnhanceLib import scene
 from STEnhanceLib.acquisition.simulate import simulate
 from STEnhanceLib.methods import Need, Task, methods_for
+from STEnhanceLib.panels.live_comparison import Mode
 from STEnhanceLib.phantoms.thorax import Thorax
 
 DEGRADED_BY = {Task.SUPER_RESOLUTION: "s2", Task.ARTEFACT_REDUCTION: "c4", Task.TEMPORAL_INTERPOLATION: "t2"}
 PATIENCE_S = 60
+_PANES_OF = {True: {"before", "after"}, False: {"before"}}  # side by side, and one over the other
 
 
 class PanelSelfTest:
@@ -60,6 +62,31 @@ class PanelSelfTest:
             self.assertEqual(browser.GetMasterSequenceNode() is self.panel.run.result, denser)
             self.assertEqual(result.attributes["STEnhance.Method"], method.key)
             self.assertIn("not for clinical use", result.attributes["STEnhance.Notice"])
+
+    def test_a_comparison_opens_in_every_mode(self):
+        """One after the other, as the user clicks through them; then the views are those from before."""
+        if slicer.app.layoutManager() is None:
+            return
+        self._load_phantom(self.panel.method)
+        self._apply(self.panel.method.key)
+        compare, layout = self.panel.compare, slicer.app.layoutManager().layout
+        compare.ui.compareButton.click()
+        for mode in (*Mode, *Mode):
+            compare.ui.modeSelector.currentIndex = int(mode)
+            self._wait_for_views()
+            self.assertEqual(compare.views.panes.keys(), _PANES_OF[mode == Mode.SIDE_BY_SIDE], mode)
+            widths_mm = {round(view.GetFieldOfView()[0], 3) for view in compare.views.panes.values()}
+            self.assertEqual(len(widths_mm), 1, mode)
+        compare.ui.compareButton.click()
+        self.assertEqual(slicer.app.layoutManager().layout, layout)
+        self.assertIsNone(slicer.mrmlScene.GetFirstNodeByName("STEnhance wipe"))
+
+    def _wait_for_views(self) -> None:
+        end = time.monotonic() + PATIENCE_S
+        while self.panel.compare.busy:
+            self.assertLess(time.monotonic(), end, "the views did not come in time")
+            self._idle(0.02)
+        self._idle(0.1)  # they get their size, then they are fitted
 
     def test_cancel_leaves_the_scene_as_it_was(self):
         """Nodes and frames are those from before."""

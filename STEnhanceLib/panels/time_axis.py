@@ -8,7 +8,7 @@ import numpy as np
 import qt
 from slicer.i18n import tr as _
 
-from STEnhanceLib.methods.run import SAME_MOMENT_MS, at_moments
+from STEnhanceLib.origin import SAME_MOMENT_MS
 from STEnhanceLib.panels import words
 from STEnhanceLib.sequence import Grid
 
@@ -30,19 +30,19 @@ class TimeAxis:
     def __init__(self, widget, picture, label, *, always: bool):
         self._widget, self._picture, self._label, self._always = widget, picture, label, always
 
-    def show(self, source: Grid | None, result: Grid | None, problem: str | None, keeps_measured: bool = True) -> bool:
+    def show(self, source: Grid | None, result: Grid | None, problem: str | None, measured: np.ndarray | None) -> bool:
         """Draw the times of the result.
 
         Args:
             source: of the input; None where there is none.
             result: what is planned; None where nothing can be.
             problem: why not.
-            keeps_measured: measured frames stay as they are; else all are generated.
+            measured: (T,) which frames of the result are measured ones; the others are generated.
 
         Returns:
             whether the problem is said here.
         """
-        new_times = result is not None and not at_moments(result.times_ms, source.times_ms).all()
+        new_times = result is not None and not measured.all()
         shown = source is not None and (self._always or new_times)
         self._widget.setVisible(shown)
         if not shown:  # not `isHidden`: in a collapsed section everything is, and it may be opened at any time
@@ -51,7 +51,6 @@ class TimeAxis:
         if result is None:
             self._label.text = words.bad(problem)
             return True
-        measured = at_moments(result.times_ms, source.times_ms) & keeps_measured
         self._picture.setPixmap(picture(source, result, measured))
         self._label.text = in_words(source, result, int(np.count_nonzero(measured)))
         return False

@@ -9,7 +9,8 @@ from vtk.util import numpy_support
 from vtkmodules.vtkCommonCore import VTK_FLOAT
 from vtkmodules.vtkCommonDataModel import vtkImageData
 
-from STEnhanceLib.beside import add_in_passing
+from STEnhanceLib.beside import add_in_passing, remove, with_helpers
+from STEnhanceLib.panels.generated_labels import SHOWS
 
 # Far below every intensity: what a view interpolates between a voxel and a hidden neighbour is hidden as well.
 _HIDDEN, _LOWEST_SHOWN = -1e30, -1e20
@@ -35,6 +36,7 @@ class Wipe(VTKObservationMixin):
         self.volume, display = slicer.vtkMRMLScalarVolumeNode(), slicer.vtkMRMLScalarVolumeDisplayNode()
         self.volume.SetName("STEnhance wipe")
         add_in_passing(source.GetScene(), self.volume, display)
+        self.volume.SetNodeReferenceID(SHOWS, source.GetID())
         self.volume.SetAndObserveDisplayNodeID(display.GetID())
         self._follow_display()
         self._update()
@@ -54,10 +56,7 @@ class Wipe(VTKObservationMixin):
     def remove(self) -> None:
         """Take the helper out of the scene."""
         self.removeObservers()
-        if self.volume.GetScene() is not None:
-            display = self.volume.GetDisplayNode()
-            self.volume.GetScene().RemoveNode(self.volume)
-            display.GetScene().RemoveNode(display)
+        remove(with_helpers(self.volume))
 
     def _update(self) -> None:
         image = self._source.GetImageData()

@@ -16,6 +16,7 @@ from STEnhanceLib.assumed import NOT_A_CYCLE
 from STEnhanceLib.commands import enhance
 from STEnhanceLib.evaluation.metrics import score
 from STEnhanceLib.methods import all_methods
+from STEnhanceLib.origin import origins_of
 from STEnhanceLib.phantoms.thorax import Thorax
 
 needs_torch = pytest.mark.skipif(not find_spec("torchkbnufft"), reason="torchkbnufft is not installed")
@@ -109,7 +110,22 @@ def test_a_result_says_how_many_of_its_frames_nobody_acquired(cine, tmp_path):
     attribute = "STEnhance.GeneratedFrames"
     assert files.read(dense).attributes[attribute] == "12 of 18"
     assert files.read(sharp).attributes[attribute] == "0 of 6"
-    assert attribute not in files.read(sharp_dense).attributes, "its input had generated frames; nobody knows which"
+    assert files.read(sharp_dense).attributes[attribute] == "12 of 18"
+
+
+@pytest.mark.parametrize("ending", ["seq.nrrd", "nii.gz"])
+def test_what_was_generated_stays_generated_in_every_file_and_every_further_result(cine, tmp_path, ending):
+    dense, denser, sharp = (tmp_path / f"{name}.{ending}" for name in ("dense", "denser", "sharp"))
+    assert stenhance("enhance", cine, dense, "--method", "demons") == 0
+    assert stenhance("enhance", dense, denser, "--method", "linear") == 0
+    assert stenhance("enhance", denser, sharp, "--method", "zero-fill") == 0
+    step = files.read(cine).times_ms[1] - files.read(cine).times_ms[0]
+    for path in (denser, sharp):
+        origins = origins_of(files.read(path))
+        assert [origin.generated for origin in origins] == [False, True, True, True] * 6
+        assert [origin.method for origin in origins] == ["", "linear", "demons", "linear"] * 6
+        assert [o.distance_ms / step for o in origins] == pytest.approx([0, 0.25, 0.5, 0.25] * 6, rel=1e-4)
+        assert [origin.unsupported for origin in origins] == [0, 1, 1, 1] * 6, "zero-filling invents nothing by itself"
 
 
 def test_the_user_decides_whether_it_is_a_cycle(cine, tmp_path):

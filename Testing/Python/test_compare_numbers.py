@@ -34,6 +34,18 @@ def test_a_difference_to_the_input_is_taken_on_the_grid_and_at_the_times_of_the_
     assert browser.GetScene().GetFirstNodeByName(difference.name) is None
 
 
+@pytest.mark.usefixtures("host")
+def test_one_frame_that_equals_the_reference_does_not_make_the_mean_infinite():
+    from STEnhanceLib.panels import score_nodes
+
+    plain = {"ssim": [0.5, 1.0], "nrmse": [0.5, 0.0], "mae": [0.5, 0.0]}
+    scores = {"times_ms": [0.0, 50.0]}
+    scores |= {name: {"psnr": [30.0, float("inf")], **plain} for name in ("before", "after")}
+    assert score_nodes.means(scores)["after"]["psnr"] == 30
+    assert "After: 1 of 2 frames equals the reference" in score_nodes.as_html(scores)
+    assert ">&nbsp; 30.00<" in score_nodes.as_html(scores)
+
+
 def test_frames_that_come_after_the_first_look_are_compared_as_well(host, panel, coarse, beating_disc):
     import slicer
 

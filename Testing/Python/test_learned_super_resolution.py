@@ -24,6 +24,7 @@ from STEnhanceLib.methods import find_method, in_plane, parse_parameters  # noqa
 from STEnhanceLib.methods.consistency import AUTO  # noqa: E402
 from STEnhanceLib.methods.placement import Placement  # noqa: E402
 from STEnhanceLib.methods.run import announcement, enhance  # noqa: E402
+from STEnhanceLib.origin import unsupported_per_frame  # noqa: E402
 from STEnhanceLib.sequence import ImageSequence  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_thread", "untrained")
@@ -300,7 +301,7 @@ def test_slices_are_made_thinner_and_the_thick_ones_kept(beating_disc):
     plain = thick_slices.start(thick.frames, 4)
     assert np.abs(result.frames - plain).max() > 1e-2, "else no network took part"
     assert result.attributes["STEnhance.Model"].startswith("stenhance-sr-through-plane ")
-    shares = np.array(result.attributes["STEnhance.UnsupportedPerFrame"].split(), float)
+    shares = unsupported_per_frame(result)
     assert (shares > 0).all() and (shares < 0.5).all()
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from STEnhanceLib.errors import STEnhanceError
-from STEnhanceLib.evaluation.metrics import heart_box, score, ssim
+from STEnhanceLib.evaluation.metrics import heart_box, identical_words, score, ssim
 from STEnhanceLib.sequence import ImageSequence
 
 
@@ -57,6 +57,19 @@ def test_metrics_follow_their_definitions(beating_disc, noisy_disc):
 def test_a_perfect_result_has_no_error(beating_disc):
     means = score(beating_disc, beating_disc).whole.means()
     assert means == {"psnr": np.inf, "ssim": pytest.approx(1), "nrmse": 0, "mae": 0}
+
+
+def test_a_frame_that_equals_its_reference_does_not_hide_the_others(beating_disc, noisy_disc):
+    frames = noisy_disc.frames.copy()
+    frames[3] = beating_disc.frames[3]
+    scores = score(replace(noisy_disc, frames=frames), beating_disc)
+    others = np.delete(score(noisy_disc, beating_disc).whole.psnr, 3)
+    assert scores.whole.means()["psnr"] == pytest.approx(others.mean())
+    assert scores.whole.identical == 1
+    assert (
+        identical_words("After", 1, 8) == "After: 1 of 8 frames equals the reference; PSNR is the mean of the others."
+    )
+    assert identical_words("After", 8, 8) == "After: 8 of 8 frames equal the reference."
 
 
 def test_the_results_own_range_never_matters(beating_disc, noisy_disc):

@@ -60,6 +60,14 @@ def test_the_self_test_of_a_module_passes(host, module_name, monkeypatch):
     host.run_self_test(module_name)
 
 
+def test_a_scene_file_opens_as_a_scene_with_any_of_the_modules_installed(host, module_name):
+    import slicer
+
+    host.load_module(module_file(module_name))
+    assert slicer.app.coreIOManager().fileType("patient.mrb") == "SceneFile"
+    assert slicer.app.coreIOManager().fileType("cine.seq.nrrd") == "SequenceFile"
+
+
 def test_apply_streams_frames_while_the_browser_plays_and_the_selected_frame_is_the_users(
     host, phantom, one_step_per_poll
 ):

@@ -202,6 +202,15 @@ def test_only_frames_that_the_input_lacks_are_scored(tmp_path, beating_disc, spa
     assert "4 of 8 frames lie at a measured time, 4 were filled in" in page.text
 
 
+def test_a_frame_that_equals_the_reference_is_said_and_left_out_of_the_mean(tmp_path, beating_disc):
+    frames = 1.1 * beating_disc.frames
+    frames[2] = beating_disc.frames[2]
+    result = replace(beating_disc, name="filled", frames=frames.astype(np.float32))
+    page = Page(write_report(tmp_path, [Comparison("One", result, [result], beating_disc)]).read_text(encoding="utf-8"))
+    assert "filled: 1 of 8 frames equals the reference; PSNR is the mean of the others." in page.text
+    assert "∞" not in page.text and "inf" not in page.text.split()
+
+
 def test_generated_frames_are_marked_and_the_input_holds_its_last_frame(tmp_path, beating_disc, sparse):
     path = write_report(tmp_path, [Comparison("In time", sparse, [replace(beating_disc, name="filled")])])
     (data,) = embedded(path)

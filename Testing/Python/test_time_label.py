@@ -90,10 +90,13 @@ def test_also_while_it_plays_and_when_frames_change(publication, toolbar):
     assert toolbar.text == GENERATED
 
 
-def test_a_frame_that_is_on_screen_already_is_labelled_at_once(panel, publication):
-    publication.browser.SetSelectedItemNumber(3)
+def test_a_frame_that_is_on_screen_already_is_labelled_at_once(publication):
+    from STEnhanceLib.panels import generated_labels
+
     toolbar = Toolbar(publication.browser)
-    panel.set_run(publication._input, publication.sequence)
+    publication.browser.SetSelectedItemNumber(3)
+    assert toolbar.text == GENERATED.removeprefix("(generated) ")
+    generated_labels.start()
     assert toolbar.text == GENERATED
 
 
@@ -126,11 +129,10 @@ def test_a_scene_saved_at_a_generated_frame_opens_with_plain_times(publication, 
     assert [browser.GetFormattedIndexValue(n) for n in (2, 3)] == ["100.00", "150.00"]
 
 
-def test_two_panels_may_follow_the_same_result(host, publication, toolbar):
+def test_two_labels_may_follow_the_same_browser(host, publication, toolbar):
     from STEnhanceLib.panels.time_label import TimeLabel
 
-    second = TimeLabel()
-    second.follow(publication.sequence)
+    second = TimeLabel(publication.browser)
     publication.browser.SetSelectedItemNumber(3)
     assert toolbar.text == GENERATED
     second.stop()
@@ -140,12 +142,17 @@ def test_two_panels_may_follow_the_same_result(host, publication, toolbar):
 
 
 def test_the_toolbar_is_there_for_all_modules_so_the_word_stays_when_ours_is_left(panel, publication, toolbar):
+    from STEnhanceLib.panels import generated_labels
+
     panel.exit()
     publication.browser.SetSelectedItemNumber(3)
     assert toolbar.text == GENERATED
     panel.cleanup()
     publication.browser.SetSelectedItemNumber(5)
-    assert toolbar.text == "250.00 ms"
+    assert toolbar.text.startswith("(generated)")
+    generated_labels.stop()
+    publication.browser.SetSelectedItemNumber(7)
+    assert toolbar.text == "350.00 ms"
 
 
 def test_without_the_result_the_toolbar_is_as_before(publication, toolbar):
@@ -178,7 +185,9 @@ def test_nobody_else_hears_of_it_not_even_later(publication, toolbar):
     assert len(toolbar.said) == 1
 
 
-def test_a_label_that_ends_while_the_browser_changes_leaves_no_word_in_the_scene(publication, toolbar, panel):
-    publication.browser.AddObserver("ModifiedEvent", lambda *_: panel.cleanup())
+def test_a_label_that_ends_while_the_browser_changes_leaves_no_word_in_the_scene(publication, toolbar):
+    from STEnhanceLib.panels import generated_labels
+
+    publication.browser.AddObserver("ModifiedEvent", lambda *_: generated_labels.stop())
     publication.browser.SetSelectedItemNumber(3)
     assert publication.browser.GetIndexDisplayFormat() == "%.2f"

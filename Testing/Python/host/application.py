@@ -10,12 +10,19 @@ from types import SimpleNamespace
 
 import qt
 import slicer
+import vtk
 from PySide6.QtCore import Property, Signal
 
 from host.layout import qSlicerLayoutManager
 
 # In Slicer the Sequences module looks this often whether a playing browser has a frame to show.
 PLAYBACK_MS = 20
+
+# Modules of Slicer, by name, with what their readers open: all of one confidence.
+READERS = {
+    "Data": {".mrml": "SceneFile", ".mrb": "SceneFile"},
+    "Sequences": {".seq.nrrd": "SequenceFile", ".mrb": "SequenceFile"},
+}
 
 
 class qSlicerApplication(qt.QApplication):
@@ -37,6 +44,7 @@ class qSlicerApplication(qt.QApplication):
             logic.SetMRMLApplicationLogic(self.applicationLogic())
             logic.SetMRMLScene(made.scene)
         self._logics = {logic.GetClassName(): logic for logic in (*made.logics, *extra) if hasattr(logic, "IsA")}
+        self._display_nodes = _DisplayNodes(made.scene)
         self._module_manager = qSlicerModuleManager()
         slicer.mrmlScene, slicer.app = made.scene, self
         slicer.modules = SimpleNamespace(sampleDataSources={})
@@ -90,6 +98,17 @@ class qSlicerApplication(qt.QApplication):
     def moduleManager(self):
         return self._module_manager
 
+    def coreIOManager(self):
+        return SimpleNamespace(fileType=self._file_type)
+
+    def _file_type(self, path: str) -> str:
+        """What a dropped file is taken for: of readers that are equally sure, the first that was registered wins."""
+        for module in self._module_manager.order_of_loading():
+            for ending, kind in READERS.get(module, {}).items():
+                if path.lower().endswith(ending):
+                    return kind
+        return "NoFile"
+
     def settings(self):
         return qt.QSettings()
 
@@ -105,6 +124,29 @@ class qSlicerApplication(qt.QApplication):
 
     temporaryPath = Property(str, lambda self: self._temporary.name)
     cachePath = Property(str, lambda self: self._temporary.name)
+
+
+class _DisplayNodes:
+    """Go with the volume that is removed, unless another node shows with them, as in Slicer's window."""
+
+    def __init__(self, scene):
+        self._leaving = []
+        scene.AddObserver(scene.NodeAboutToBeRemovedEvent, self._note)
+        scene.AddObserver(scene.NodeRemovedEvent, self._remove)
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _note(self, _scene, _event, node):
+        if node.IsA("vtkMRMLDisplayableNode"):
+            self._leaving += [node.GetNthDisplayNode(n) for n in range(node.GetNumberOfDisplayNodes())]
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _remove(self, scene, _event, node):
+        if scene.IsClosing() or not node.IsA("vtkMRMLDisplayableNode"):
+            return
+        displays, self._leaving = self._leaving, []
+        for display in displays:
+            if display is not None and display.GetScene() is scene and display.GetDisplayableNode() is None:
+                scene.RemoveNode(display)
 
 
 class qSlicerMainWindow(qt.QMainWindow):
@@ -196,6 +238,20 @@ class qSlicerModuleManager(qt.QObject):
 
     def module(self, name: str):
         return self._modules.get(name) or getattr(slicer.modules, name.lower(), None)
+
+    def order_of_loading(self) -> list[str]:
+        """As Slicer starts with these modules installed: by name, but what a module depends on comes before it."""
+        order: list[str] = []
+
+        def load(name: str) -> None:
+            if name not in order:
+                for other in self._modules[name].dependencies if name in self._modules else ():
+                    load(other)
+                order.append(name)
+
+        for name in sorted({*READERS, *self._modules}):
+            load(name)
+        return order
 
     def factoryManager(self):
         return SimpleNamespace(loadedModuleNames=lambda: tuple(self._modules))
