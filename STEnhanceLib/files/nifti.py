@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import zlib
 from pathlib import Path
 from typing import BinaryIO
 
@@ -23,6 +22,7 @@ import numpy as np
 
 from STEnhanceLib.assumed import NO_TIMES, NO_UNIT_OF_TIME, NOT_A_CYCLE, numbered_times
 from STEnhanceLib.errors import STEnhanceError
+from STEnhanceLib.files.compressed import Content
 from STEnhanceLib.files.voxels import LARGEST_DEFLATE_RATIO, check_size, read_frames, write_frames
 from STEnhanceLib.sequence import Grid, ImageSequence
 
@@ -53,19 +53,17 @@ def read(path: Path) -> ImageSequence:
     """Read a 4D NIfTI-1 file; see `files.read`."""
     with path.open("rb") as file:
         compressed = file.peek(2)[:2] == b"\x1f\x8b"
-        stream: BinaryIO = gzip.GzipFile(fileobj=file) if compressed else file
-        try:
-            header = _header(stream.read(HEADER.itemsize))
-            own = _own_extension(stream.read(_length_before_voxels(header)))
-        except (EOFError, zlib.error) as error:
-            raise STEnhanceError("it is cut off or damaged in its header. Copy or export it again.") from error
+        content = Content(file, compressed)
+        header = _header(content.read(HEADER.itemsize))
+        own = _own_extension(content.read(_length_before_voxels(header)))
         shape, dtype = _shape(header), _dtype(header)
         size = path.stat().st_size
         check_size(shape, dtype, size * LARGEST_DEFLATE_RATIO if compressed else size - int(header["vox_offset"]))
         matrix, geometry_notes = _ijk_to_ras(header, own)
         times, time_notes = _times_ms(header, own)
         slope, intercept = _rescale(header)
-        frames, voxel_notes = read_frames(stream, dtype, shape, slope=slope, intercept=intercept)
+        frames, voxel_notes = read_frames(content, dtype, shape, slope=slope, intercept=intercept)
+        voxel_notes += content.finish()
     return ImageSequence(
         frames,
         matrix,
