@@ -19,7 +19,7 @@ import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from STEnhanceLib.errors import STEnhanceError
+from STEnhanceLib.errors import STEnhanceError, refused
 from STEnhanceLib.files import dicom, displacements, nifti, nrrd
 from STEnhanceLib.files.displacements import Displacements
 from STEnhanceLib.files.replace import refuse_protected, replaced_when_complete, try_to_write_into
@@ -43,10 +43,13 @@ def read(path: str | Path, series: str | int | None = None) -> ImageSequence:
         raise STEnhanceError(f"{path} does not exist; expected a file ({KNOWN}) or a folder of DICOM files.")
     try:
         if path.is_dir():
-            return dicom.read(path, series)
+            with refused("its headers cannot be understood", "a file is damaged. Copy or export it again."):
+                return dicom.read(path, series)
         if series is not None:
             raise STEnhanceError("it is a file; expected a folder of DICOM files, since a series was chosen.")
-        return _format_of(path, KNOWN + " or a DICOM folder", "Give the folder of the DICOM files, not one").read(path)
+        form = _format_of(path, KNOWN + " or a DICOM folder", "Give the folder of the DICOM files, not one")
+        with refused("its header cannot be understood", "it is damaged. Copy or export it again."):
+            return form.read(path)
     except STEnhanceError as error:
         raise STEnhanceError(f"Cannot read {path}: {error}") from error
     except MemoryError as error:
