@@ -199,6 +199,8 @@ class KSpace:
             from STEnhanceLib.acquisition import ismrmrd_file
 
             return ismrmrd_file.read(Path(path))
+        if Path(path).exists() and not Path(path).is_file():
+            raise STEnhanceError(f"{path} is no k-space file but a folder, a device or a pipe; expected .npz.")
         try:
             arrays = read_arrays(Path(path), ARRAYS)
         except FileNotFoundError:
@@ -213,7 +215,10 @@ class KSpace:
         if lacking:
             raise STEnhanceError(f"{path} lacks {', '.join(lacking)}; expected {', '.join(NEEDED)}. Add what it lacks.")
         try:
-            grid = Grid(tuple(arrays["shape"]), arrays["ijk_to_ras"], arrays["times_ms"], bool(arrays["periodic"]))
+            periodic = arrays["periodic"]
+            if periodic.dtype.kind not in "biu" or periodic.size != 1:
+                raise ValueError(f"periodic is {periodic!r:.60}, and neither true nor false")
+            grid = Grid(tuple(arrays["shape"]), arrays["ijk_to_ras"], arrays["times_ms"], bool(periodic))
             mask, samples = arrays.get("mask"), arrays["samples"]
             if mask is not None:
                 samples = _unpacked(samples, mask)
