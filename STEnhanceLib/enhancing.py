@@ -13,6 +13,7 @@ from typing import Any
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.jobs import Cancelled, Event, Failed, Finished, FrameReady, Job, Planned, Worker, Working
 from STEnhanceLib.publication import Publication
+from STEnhanceLib.run_state import State, Step, after
 from STEnhanceLib.scene import describe_sequence, find_sequence, reading
 from STEnhanceLib.sequence import ImageSequence
 
@@ -27,9 +28,8 @@ class SceneRun:
     A run that fails or is cancelled leaves the scene as it was before.
 
     Attributes:
-        done: the run has ended.
+        state: how far it is.
         error: why it failed, one sentence or two for the user; None otherwise.
-        cancelled: the user gave it up.
         count: frames of the whole result; 0 until the method has planned it.
         finished_frames: frames of the result that are in the scene.
         stage: what is computed before the next frame comes, where the method tells; empty otherwise.
@@ -69,7 +69,7 @@ class SceneRun:
         Raises:
             STEnhanceError: the node is no sequence of greyscale volumes, or the disk is full.
         """
-        self.done, self.error, self.cancelled = False, None, False
+        self.state, self.error = State.READING, None
         self.count = self.finished_frames = 0
         self.stage, self.share = "", 0.0
         self._input_node, _ = find_sequence(input_node)
@@ -86,7 +86,17 @@ class SceneRun:
         self._keep_partial = False
         self.publication: Publication | None = None
         self._job: Job | None = None  # none before the input is read, and after the end
-        self._events: deque[Event] = deque()
+        self._events: deque[Event] = deque()  # that are still to be shown in the scene
+
+    @property
+    def done(self) -> bool:
+        """The run has ended, one way or another."""
+        return self.state.ended
+
+    @property
+    def cancelled(self) -> bool:
+        """The run was given up."""
+        return self.state is State.CANCELLED
 
     @property
     def input(self):
@@ -104,11 +114,13 @@ class SceneRun:
             return
         end = time.monotonic() + S_PER_POLL
         try:
-            while self._job is None and not self._events and time.monotonic() < end:
+            while self.state is State.READING and time.monotonic() < end:
                 self._read_on()
             if self._job is not None:
                 self._events.extend(self._job.poll())
             while self._events and time.monotonic() < end:
+                if self.state is State.COMPUTING and self._job.done:
+                    self._go_on(Step.COMPUTED)
                 self._handle(self._events.popleft())
         except STEnhanceError as error:
             self._fail(str(error))
@@ -133,29 +145,34 @@ class SceneRun:
         return self.result
 
     def cancel(self, keep_partial: bool = False) -> None:
-        """Give the run up; within a second it is `done`, and the finished frames stay if the user wants them."""
-        if not self.done:
-            self._keep_partial = keep_partial
-            if not keep_partial:
-                self._events.clear()
-            if self._job is None:
-                self._events.append(Cancelled())
-            else:
-                self._job.cancel()
+        """Give the run up; within a second it is `done`.
+
+        Args:
+            keep_partial: the frames that are in the scene by now stay there.
+        """
+        if self.done:
+            return
+        self._keep_partial = keep_partial
+        self._go_on(Step.CANCEL)
+        self._events.clear()  # no more frames come, though some may be computed
+        if self._job is None or self._job.done:  # nobody will say that it has stopped
+            self._events.append(Cancelled())
+        else:
+            self._job.cancel()
 
     def abandon(self) -> None:
         """Cancel without waiting for the worker; on return the scene is as it was, as a scene about to close needs."""
         if not self.done:
             self._cancel_job()
-            self.cancelled = True
             self._take_back()
-            self._end()
+            self._end(Step.STOPPED)
 
     def _read_on(self) -> None:
         sequence = next(self._reading)
         if sequence is not None:
             self._job = self._submit(sequence)
             self._reading = self._submit = None
+            self._go_on(Step.READ)
 
     def _cancel_job(self) -> None:
         if self._job is not None:
@@ -164,6 +181,7 @@ class SceneRun:
     def _handle(self, event: Event) -> None:
         match event:
             case Planned():
+                self._go_on(Step.PLANNED)
                 self.count = len(event.grid)
                 self.notes += event.notes
                 self.publication = Publication(
@@ -183,27 +201,29 @@ class SceneRun:
             case Finished():
                 self.notes += event.notes
                 self.publication.finish(event.attributes)
-                self._end()
+                self._end(Step.PUBLISHED)
             case Failed():
                 self._fail(event.message)
             case Cancelled():
-                self.cancelled = True
                 self._take_back(self._keep_partial)
-                self._end()
+                self._end(Step.STOPPED)
 
     def _fail(self, message: str) -> None:
         logger.warning("%s", message)
         self._cancel_job()
         self.error = message
         self._take_back()
-        self._end()
+        self._end(Step.FAIL)
 
     def _take_back(self, keep_partial: bool = False) -> None:
         if self.publication is not None:
             self.publication.cancel(keep_partial)
         self.finished_frames = self.finished_frames if keep_partial else 0
 
-    def _end(self) -> None:
-        self.done = True
+    def _go_on(self, step: Step) -> None:
+        self.state = after(self.state, step)
+
+    def _end(self, step: Step) -> None:
+        self._go_on(step)
         self._events.clear()
         self._job = self._reading = self._submit = None  # their files go with them

@@ -9,7 +9,7 @@ import numpy as np
 from STEnhanceLib.acquisition import ismrmrd_placement, ismrmrd_scan, prewhitening
 from STEnhanceLib.acquisition.ismrmrd_scan import Scan, kept
 from STEnhanceLib.acquisition.kspace import KSpace
-from STEnhanceLib.errors import STEnhanceError
+from STEnhanceLib.errors import STEnhanceError, refused
 from STEnhanceLib.sequence import Grid
 
 RADIAL = ("radial", "goldenangle")
@@ -38,8 +38,15 @@ def read(path: Path) -> KSpace:
         STEnhanceError: the package is missing, no such file, not an ISMRMRD file or damaged, or not 2D cine that
             `KSpace` can hold.
     """
+    with refused(f"{path} is damaged, or its header is", "expected 2D cine. Export it again."):
+        parts, grid, noise_std, notes = _sorted(path)
+    return KSpace.without_coil_maps(parts[0], grid, *parts[1:], noise_std=noise_std, notes=notes)
+
+
+def _sorted(path: Path) -> tuple[tuple, Grid, float, tuple[str, ...]]:
+    """Samples, mask and trajectory, as `KSpace` has them; the grid; the level of the noise; notes."""
     scan = ismrmrd_scan.opened(path)
-    kind = scan.encoding.trajectory.value
+    kind = ismrmrd_scan.trajectory_kind(scan.encoding)
     mask = trajectory = None
     averaging = 1.0
     if kind == "cartesian":
@@ -50,11 +57,9 @@ def read(path: Path) -> KSpace:
     else:
         raise STEnhanceError(f"{path} holds a trajectory of kind {kind!r}; expected cartesian, radial or goldenangle.")
     samples, noise_std = _white(scan, samples)
-    noise_std *= averaging
     ijk_to_ras, order = ismrmrd_placement.in_space(scan, shape_ji)
     grid = Grid((len(order), *shape_ji), ijk_to_ras, ismrmrd_placement.in_time(scan))
-    samples, notes = samples[:, order], tuple(scan.notes)
-    return KSpace.without_coil_maps(samples, grid, mask, trajectory, noise_std=noise_std, notes=notes)
+    return (samples[:, order], mask, trajectory), grid, noise_std * averaging, tuple(scan.notes)
 
 
 def _white(scan: Scan, samples: np.ndarray) -> tuple[np.ndarray, float]:
@@ -92,6 +97,7 @@ def _cartesian(scan: Scan) -> tuple[np.ndarray, np.ndarray, float]:
     limits = scan.encoding.encodingLimits.kspace_encoding_step_1 if scan.encoding.encodingLimits else None
     centre = limits.center if limits else size.y // 2
     coils = scan.readouts[0].active_channels
+    ismrmrd_scan.refuse_if_too_large(scan, (size.y, size.x))
     samples = np.zeros((*scan.shape, coils, size.y, size.x), np.complex64)
     times_measured = np.zeros((*samples.shape[:2], size.y), int)
     for readout, frame, index in zip(scan.readouts, scan.frames, scan.slices, strict=True):
@@ -156,6 +162,7 @@ def _radial(scan: Scan) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
     size, field = scan.encoding.encodedSpace.matrixSize, scan.encoding.encodedSpace.fieldOfView_mm
     images = scan.encoding.reconSpace.fieldOfView_mm
     shape_ji = (round(images.y / (field.y / size.y)), round(images.x / (field.x / size.x)))
+    ismrmrd_scan.refuse_if_too_large(scan, shape_ji)
     trajectory = ismrmrd_placement.in_radians(scan, trajectory.reshape(*shape, -1, 2), shape_ji)
     if np.abs(trajectory - trajectory[:, :1]).max() > SAME_TRAJECTORY:
         raise STEnhanceError(

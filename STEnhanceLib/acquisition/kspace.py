@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from STEnhanceLib.acquisition import density_scale
+from STEnhanceLib.acquisition.kspace_archive import read_arrays
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.files.replace import replaced_when_complete
 from STEnhanceLib.sequence import Grid
@@ -21,6 +20,7 @@ LATEST = 5.0  # samples that spokes may begin before −π, where gradients are 
 COILS_AS_ONE = 0.2  # how far the root-sum-of-squares of coil maps may be from 1
 AS_BRIGHT = 0.05  # how far the brightness after gridding with a density may be from that of the object
 NEEDED = ("samples", "shape", "ijk_to_ras", "times_ms", "periodic")  # in every file
+ARRAYS = (*NEEDED, "format", "coil_sensitivities", "mask", "trajectory", "density", "noise_std", "notes")
 ISMRMRD_SUFFIXES = (".h5", ".hdf5", ".mrd")
 SUFFIXES = (".npz", *ISMRMRD_SUFFIXES)
 RESCALED = (
@@ -199,22 +199,26 @@ class KSpace:
             from STEnhanceLib.acquisition import ismrmrd_file
 
             return ismrmrd_file.read(Path(path))
+        if Path(path).exists() and not Path(path).is_file():
+            raise STEnhanceError(f"{path} is no k-space file but a folder, a device or a pipe; expected .npz.")
         try:
-            with zipfile.ZipFile(path):  # np.load also reads other kinds
-                pass
-            with np.load(path, allow_pickle=False) as file:
-                if "format" not in file or str(file["format"]) != FORMAT:
-                    raise STEnhanceError(f"{path} is not a k-space file; expected arrays marked {FORMAT!r}.")
-                arrays = {name: file[name] for name in file.files}
+            arrays = read_arrays(Path(path), ARRAYS)
         except FileNotFoundError:
             raise STEnhanceError(f"There is no k-space file {path}; expected an .npz or ISMRMRD file.") from None
-        except (OSError, ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
-            raise STEnhanceError(f"{path} is not a k-space file or is damaged ({error}); expected .npz.") from error
+        except OSError as error:
+            raise STEnhanceError(
+                f"{path} cannot be read ({error.strerror or error}); expected an .npz file."
+            ) from error
+        if str(arrays.get("format")) != FORMAT:
+            raise STEnhanceError(f"{path} is not a k-space file; expected arrays marked {FORMAT!r}.")
         lacking = [name for name in NEEDED if name not in arrays]
         if lacking:
             raise STEnhanceError(f"{path} lacks {', '.join(lacking)}; expected {', '.join(NEEDED)}. Add what it lacks.")
         try:
-            grid = Grid(tuple(arrays["shape"]), arrays["ijk_to_ras"], arrays["times_ms"], bool(arrays["periodic"]))
+            periodic = arrays["periodic"]
+            if periodic.dtype.kind not in "biu" or periodic.size != 1:
+                raise ValueError(f"periodic is {periodic!r:.60}, and neither true nor false")
+            grid = Grid(tuple(arrays["shape"]), arrays["ijk_to_ras"], arrays["times_ms"], bool(periodic))
             mask, samples = arrays.get("mask"), arrays["samples"]
             if mask is not None:
                 samples = _unpacked(samples, mask)
@@ -224,7 +228,7 @@ class KSpace:
             if coils is None:
                 return cls.without_coil_maps(samples, grid, mask, trajectory, **known)
             return cls(samples, coils, grid, mask, trajectory, **known)
-        except (ValueError, TypeError, IndexError) as error:
+        except (ValueError, TypeError, IndexError, OverflowError) as error:
             raise STEnhanceError(
                 f"{path} holds an array of a wrong kind ({error}); expected those that STEnhance writes. Compare with "
                 "a file from `stenhance simulate --keep-kspace`."

@@ -45,11 +45,11 @@ def _of_ismrmrd(path: Path) -> str:
         return UNKNOWN
     import ismrmrd
 
-    from STEnhanceLib.acquisition import ismrmrd_file
+    from STEnhanceLib.acquisition import ismrmrd_file, ismrmrd_scan
 
     with ismrmrd.File(path, "r") as file:
         name = "dataset" if "dataset" in file else next(iter(file))
-        kinds = {encoding.trajectory.value for encoding in file[name].header.encoding}
+        kinds = {ismrmrd_scan.trajectory_kind(encoding) for encoding in file[name].header.encoding}
     if kinds == {"cartesian"}:
         return CARTESIAN
     return RADIAL if kinds <= set(ismrmrd_file.RADIAL) else UNKNOWN

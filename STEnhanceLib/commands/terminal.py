@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from STEnhanceLib import models, progress
 from STEnhanceLib.acquisition import acquired
@@ -22,8 +23,8 @@ from STEnhanceLib.evaluation.metrics import Scores, identical_words
 from STEnhanceLib.methods.declaration import Method
 from STEnhanceLib.sequence import ImageSequence
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+out = Console(highlight=False, emoji=False)
+err = Console(stderr=True, highlight=False, emoji=False)
 
 
 def start_logging(verbose: bool) -> None:
@@ -59,10 +60,10 @@ def show_sequence(sequence: ImageSequence) -> None:
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="bold")
     table.add_column()
-    table.add_row("Name", sequence.name)
+    table.add_row("Name", _plain(sequence.name))
     table.add_row("Size", f"{frames} × {slices} × {j} × {i} voxels, {sequence.frames.dtype}")
     measured = acquired.estimate(sequence)
-    table.add_row("Measured", measured.line())
+    table.add_row("Measured", _plain(measured.line()))
     for name, ji in (("header", measured.header_ji), ("images", measured.images_ji)):
         if ji is not None:
             table.add_row(f"  by the {name}", f"about {acquired.matrix_text(ji)} (rows × columns)")
@@ -76,7 +77,7 @@ def show_sequence(sequence: ImageSequence) -> None:
     table.add_row("Intensity", f"{magnitude.min():g} … {magnitude.max():g}")
     for name, value in sorted(sequence.attributes.items()):
         if name.startswith("STEnhance."):
-            table.add_row(name.removeprefix("STEnhance."), value)
+            table.add_row(_plain(name.removeprefix("STEnhance.")), _plain(value))
     out.print(table)
     show_notes((*sequence.notes, *measured.notes))
 
@@ -129,7 +130,7 @@ def _show_model(name: str) -> None:
     except STEnhanceError as error:
         out.print(str(error), style="red", markup=False, soft_wrap=True)
         return
-    out.rule(f"Model {name}")
+    out.rule(_plain(f"Model {name}"))
     out.print(Markdown(model.card()))
     out.print(f"\nIn {model.folder}", markup=False, soft_wrap=True)
 
@@ -139,14 +140,16 @@ def show_scores(rows: list[tuple[str, Scores]], title: str) -> None:
     if not rows:
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column(title, overflow="fold", min_width=30)
+    table.add_column(_plain(title), overflow="fold", min_width=30)
     parts = {"": "whole", "heart ": "box"} if rows[0][1].box is not None else {"": "whole"}
     for prefix in parts:
         table.add_column(prefix + "PSNR", justify="right")
         table.add_column(prefix + "SSIM", justify="right")
     for name, scores in rows:
         means = [getattr(scores, part).means() for part in parts.values()]
-        table.add_row(name, *(text for mean in means for text in (_decibels(mean["psnr"]), f"{mean['ssim']:.4f}")))
+        table.add_row(
+            _plain(name), *(text for mean in means for text in (_decibels(mean["psnr"]), f"{mean['ssim']:.4f}"))
+        )
     out.print(table)
     for name, scores in rows:
         if said := identical_words(name, scores.whole.identical, len(scores.frames)):
@@ -179,8 +182,19 @@ def steps_progress(title: str) -> Iterator[Callable[[int, int, str], None]]:
 
 def _bar() -> Progress:
     left = TimeRemainingColumn(elapsed_when_finished=False)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), left)
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        left,
+    )
     return Progress(*columns, console=err, disable=not err.is_terminal)  # else it leaves an empty line in a log
+
+
+def _plain(text: str) -> Text:
+    """What others wrote, as it stands: no brackets that mean bold or a link, nothing that steers the terminal."""
+    return Text("".join(letter if letter.isprintable() else " " for letter in text))
 
 
 def _count(number: int, thing: str) -> str:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import datetime
 import json
-import os
-import tempfile
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -16,7 +14,7 @@ from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.evaluation.comparison import Comparison
 from STEnhanceLib.evaluation.panes import make_viewer
 from STEnhanceLib.evaluation.sections import section
-from STEnhanceLib.files.replace import try_to_write_into
+from STEnhanceLib.files.replace import refuse_irregular, replaced_when_complete, try_to_write_into
 from STEnhanceLib.methods.run import NOT_FOR_CLINICAL_USE
 
 __all__ = ["Comparison", "write_report"]
@@ -80,8 +78,11 @@ def refuse_unwritable(folder: Path) -> None:
         raise STEnhanceError(f"The report cannot be written to {page}, since {there} is a file. Choose another folder.")
     try:
         try_to_write_into(page.parent)
+        refuse_irregular(page)
     except OSError as error:
         raise _unwritable(page, error) from None
+    except STEnhanceError as error:
+        raise STEnhanceError(f"The report cannot be written to {page}: {error}") from None
     try:
         with page.open(encoding="utf-8", errors="replace") as file:
             is_ours = f'<meta name="generator" content="{_GENERATOR} ' in file.read(_HEAD_LENGTH)
@@ -110,15 +111,10 @@ def _json(data) -> str:
 def _write_whole(path: Path, text: str) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, unfinished = tempfile.mkstemp(dir=path.parent, prefix=".index-", suffix=".html")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-            Path(unfinished).chmod(0o644)
-            Path(unfinished).replace(path)
-        except BaseException:
-            Path(unfinished).unlink(missing_ok=True)
-            raise
+        with replaced_when_complete(path) as stream:
+            stream.write(text.encode())
+    except STEnhanceError as error:
+        raise STEnhanceError(f"The report cannot be written to {path}: {error}") from None
     except OSError as error:
         raise _unwritable(path, error) from None
     return path

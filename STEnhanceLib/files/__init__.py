@@ -19,10 +19,10 @@ import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from STEnhanceLib.errors import STEnhanceError
+from STEnhanceLib.errors import STEnhanceError, refused
 from STEnhanceLib.files import dicom, displacements, nifti, nrrd
 from STEnhanceLib.files.displacements import Displacements
-from STEnhanceLib.files.replace import refuse_protected, replaced_when_complete, try_to_write_into
+from STEnhanceLib.files.replace import refuse_irregular, refuse_protected, replaced_when_complete, try_to_write_into
 from STEnhanceLib.sequence import Grid, ImageSequence
 
 KNOWN = ".seq.nrrd, .nrrd, .nii, .nii.gz"
@@ -43,10 +43,15 @@ def read(path: str | Path, series: str | int | None = None) -> ImageSequence:
         raise STEnhanceError(f"{path} does not exist; expected a file ({KNOWN}) or a folder of DICOM files.")
     try:
         if path.is_dir():
-            return dicom.read(path, series)
+            with refused("its headers cannot be understood", "a file is damaged. Copy or export it again."):
+                return dicom.read(path, series)
         if series is not None:
             raise STEnhanceError("it is a file; expected a folder of DICOM files, since a series was chosen.")
-        return _format_of(path, KNOWN + " or a DICOM folder", "Give the folder of the DICOM files, not one").read(path)
+        if not path.is_file():
+            raise STEnhanceError("it is a device, a pipe or a socket; expected a file. Copy it into one first.")
+        form = _format_of(path, KNOWN + " or a DICOM folder", "Give the folder of the DICOM files, not one")
+        with refused("its header cannot be understood", "it is damaged. Copy or export it again."):
+            return form.read(path)
     except STEnhanceError as error:
         raise STEnhanceError(f"Cannot read {path}: {error}") from error
     except MemoryError as error:
@@ -94,8 +99,8 @@ def refuse_unwritable(path: Path, ending: str | None = None) -> None:
         ending: of its name, where it is no 4D file: .mrb, .npz; empty for any.
 
     Raises:
-        STEnhanceError: unknown format, another ending, a folder or a write-protected file of that name, or no folder
-            that it can be put in.
+        STEnhanceError: unknown format, another ending, a folder, a device or a write-protected file of that name, or
+            no folder that it can be put in.
     """
     with _told(path):
         if ending is None:
@@ -106,6 +111,7 @@ def refuse_unwritable(path: Path, ending: str | None = None) -> None:
             raise STEnhanceError("it is a folder; expected the name of a file. Choose another one.")
         if not path.expanduser().parent.is_dir():
             raise STEnhanceError(f"there is no folder {path.parent}; expected one. Make it first.")
+        refuse_irregular(path.expanduser())
         refuse_protected(path.expanduser())
         try_to_write_into(path.expanduser().resolve().parent)  # of what a symbolic link points to
 

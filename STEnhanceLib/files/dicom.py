@@ -143,12 +143,12 @@ def _check_alike(images: list[Image]) -> None:
     seen: dict[str, Image] = {}
     for image in images:
         header = image.header
-        if int(header.get("NumberOfFrames", None) or 1) > 1:
+        if image.count("NumberOfFrames", absent=1) > 1:
             raise STEnhanceError(
                 f"{image.path.name} is a multi-frame DICOM file, which is not supported. Load it in 3D Slicer or "
                 "convert it, and save it as .seq.nrrd or .nii.gz."
             )
-        if int(header.get("SamplesPerPixel", 1)) != 1:
+        if image.count("SamplesPerPixel", absent=1) != 1:
             raise STEnhanceError(f"{image.path.name} is a colour image; expected one grey value per voxel.")
         for key in ("Rows", "Columns", "PixelSpacing", "ImageType"):
             if header.get(key) != first.header.get(key):
@@ -162,28 +162,48 @@ def _check_alike(images: list[Image]) -> None:
 
 
 def _voxels(slices: list[list[Image]]) -> tuple[np.ndarray, tuple[str, ...]]:
-    from pydicom import dcmread
-
-    header = slices[0][0].header
-    frames = np.empty((len(slices[0]), len(slices), header["Rows"], header["Columns"]), np.float32)
-    rounded = 0
+    first = slices[0][0]
+    shape = first.count("Rows"), first.count("Columns")
+    frames, rounded = None, 0
     for k, images in enumerate(slices):
         for t, image in enumerate(images):
-            dataset = dcmread(image.path)
-            syntax = getattr(dataset.file_meta.get("TransferSyntaxUID"), "name", "no transfer syntax")
-            try:
-                stored = dataset.pixel_array
-            except Exception as error:  # every decoder has its own kinds of failure
-                reason = str(error).partition("\n")[0]
-                raise STEnhanceError(
-                    f"the voxels of {image.path.name} ({syntax}) cannot be decoded: {reason} "
-                    "If the file is whole, save the series uncompressed."
-                ) from error
+            stored = _stored(image, shape)
+            if frames is None:  # now that one image was found to be as large as the headers claim
+                frames = np.empty((len(slices[0]), len(slices), *shape), np.float32)
             slope = image.numbers("RescaleSlope", 1)[0] if "RescaleSlope" in image.header else 1.0
             intercept = image.numbers("RescaleIntercept", 1)[0] if "RescaleIntercept" in image.header else 0.0
+            if slope == 0:
+                raise STEnhanceError(
+                    f"{image.path.name} gives 0 as RescaleSlope, which makes all its voxels equal. Export it again."
+                )
             if (slope, intercept) != (1.0, 0.0):
                 stored = stored * slope + intercept
             frames[t, k] = stored
             if stored.dtype.kind in "iu":
                 rounded += int(np.count_nonzero(frames[t, k] != stored))
     return frames, (f"{rounded} voxels were rounded to float32.",) if rounded else ()
+
+
+def _stored(image: Image, shape: tuple[int, int]) -> np.ndarray:
+    """(J, I) voxels of one file, as they are in it."""
+    from pydicom import dcmread
+
+    syntax = "transfer syntax unknown"
+    try:
+        dataset = dcmread(image.path)
+        syntax = getattr(dataset.file_meta.get("TransferSyntaxUID"), "name", "no transfer syntax")
+        stored = dataset.pixel_array
+    except OSError:
+        raise
+    except Exception as error:  # every decoder has its own kinds of failure
+        reason = str(error).partition("\n")[0]
+        raise STEnhanceError(
+            f"the voxels of {image.path.name} ({syntax}) cannot be decoded: {reason.rstrip('.')}. "
+            "If the file is whole, save the series uncompressed."
+        ) from error
+    if stored.shape != shape:
+        raise STEnhanceError(
+            f"the pixel data of {image.path.name} are {' × '.join(map(str, stored.shape))}; expected "
+            f"{shape[0]} × {shape[1]} as its header says. It is damaged, or of another kind: export it again."
+        )
+    return stored

@@ -12,6 +12,7 @@ from STEnhanceLib.errors import STEnhanceError
 
 SAME_POSITION_MM = 0.01
 SAME_DIRECTION = 1e-4
+SMALLEST_SINE = 0.1  # of the angle between rows and columns
 LARGEST_UNEVENNESS = 0.02
 """Of the distance between slices; headers are rounded to a few decimals."""
 
@@ -38,6 +39,27 @@ class Image:
             raise STEnhanceError(f"{self.path.name} gives {value!r} as {key}; expected {count} numbers.")
         return values
 
+    def count(self, key: str, absent: int | None = None) -> int:
+        """The value of a key that counts something.
+
+        Args:
+            key: of the header.
+            absent: what is meant where the key is absent or empty; None where it must not be.
+
+        Raises:
+            STEnhanceError: the key does not hold one whole number above 0.
+        """
+        value = self.header.get(key)
+        if absent is not None and (value is None or value == ""):
+            return absent
+        try:
+            number = int(str(value))
+        except ValueError:
+            number = 0
+        if number < 1:
+            raise STEnhanceError(f"{self.path.name} gives {value!r} as {key}; expected one whole number above 0.")
+        return number
+
 
 def slices_of(images: list[Image]) -> tuple[list[list[Image]], np.ndarray, tuple[str, ...]]:
     """Group images by position along the slice normal.
@@ -56,8 +78,14 @@ def slices_of(images: list[Image]) -> tuple[list[list[Image]], np.ndarray, tuple
                 f"{first.path.name} and {image.path.name} are of one series but lie in different directions (a "
                 "rotational or radial stack?); expected parallel slices. Choose the images of one direction."
             )
-    along_i, along_j = (vector / np.linalg.norm(vector) for vector in (orientation[:3], orientation[3:]))
+    lengths = np.linalg.norm(orientation.reshape(2, 3), axis=1)
+    along_i, along_j = orientation.reshape(2, 3) / np.where(lengths > 0, lengths, 1)[:, None]
     normal = np.cross(along_i, along_j)
+    if np.linalg.norm(normal) < SMALLEST_SINE:
+        raise STEnhanceError(
+            f"{first.path.name} gives {orientation.tolist()} as ImageOrientationPatient; expected two directions at "
+            "right angles. Export the series again."
+        )
     normal /= np.linalg.norm(normal)
 
     slices: list[list[Image]] = []
@@ -72,6 +100,11 @@ def slices_of(images: list[Image]) -> tuple[list[list[Image]], np.ndarray, tuple
     step, notes = _step(first, slices, origins, normal)
 
     spacing_j, spacing_i = first.numbers("PixelSpacing", 2)
+    if min(spacing_j, spacing_i) <= 0:
+        raise STEnhanceError(
+            f"{first.path.name} gives {spacing_j:g} and {spacing_i:g} mm as PixelSpacing; expected sizes above 0. "
+            "Export the series again."
+        )
     lps = np.eye(4)
     lps[:3, :3] = np.transpose([along_i * spacing_i, along_j * spacing_j, step])
     lps[:3, 3] = origins[0]

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import zlib
 from pathlib import Path
 from typing import BinaryIO
 
@@ -23,6 +22,7 @@ import numpy as np
 
 from STEnhanceLib.assumed import NO_TIMES, NO_UNIT_OF_TIME, NOT_A_CYCLE, numbered_times
 from STEnhanceLib.errors import STEnhanceError
+from STEnhanceLib.files.compressed import Content
 from STEnhanceLib.files.voxels import LARGEST_DEFLATE_RATIO, check_size, read_frames, write_frames
 from STEnhanceLib.sequence import Grid, ImageSequence
 
@@ -47,25 +47,24 @@ MS_PER_UNIT = {8: 1e3, 16: 1.0, 24: 1e-3}
 COMMENT_EXTENSION = 6
 LONGEST_EXTENSION = 1 << 24
 EVEN_WITHIN_MS = 1e-3
+LARGEST_NUMBER = 1e30  # of mm and ms, and not what float32 overflows with
 
 
 def read(path: Path) -> ImageSequence:
     """Read a 4D NIfTI-1 file; see `files.read`."""
     with path.open("rb") as file:
         compressed = file.peek(2)[:2] == b"\x1f\x8b"
-        stream: BinaryIO = gzip.GzipFile(fileobj=file) if compressed else file
-        try:
-            header = _header(stream.read(HEADER.itemsize))
-            own = _own_extension(stream.read(_length_before_voxels(header)))
-        except (EOFError, zlib.error) as error:
-            raise STEnhanceError("it is cut off or damaged in its header. Copy or export it again.") from error
+        content = Content(file, compressed)
+        header = _header(content.read(HEADER.itemsize))
+        own, extension_notes = _own_extension(content.read(_length_before_voxels(header)))
         shape, dtype = _shape(header), _dtype(header)
         size = path.stat().st_size
         check_size(shape, dtype, size * LARGEST_DEFLATE_RATIO if compressed else size - int(header["vox_offset"]))
         matrix, geometry_notes = _ijk_to_ras(header, own)
         times, time_notes = _times_ms(header, own)
         slope, intercept = _rescale(header)
-        frames, voxel_notes = read_frames(stream, dtype, shape, slope=slope, intercept=intercept)
+        frames, voxel_notes = read_frames(content, dtype, shape, slope=slope, intercept=intercept)
+        voxel_notes += content.finish()
     return ImageSequence(
         frames,
         matrix,
@@ -74,6 +73,7 @@ def read(path: Path) -> ImageSequence:
         name=own.get("name", path.name.removesuffix(".gz").removesuffix(".nii")),
         notes=(
             *own.get("notes", ()),
+            *extension_notes,
             *geometry_notes,
             *time_notes,
             *voxel_notes,
@@ -199,14 +199,18 @@ def _ijk_to_ras(header: np.ndarray, own: dict) -> tuple[np.ndarray, tuple[str, .
     matrix = np.eye(4)
     if header["sform_code"] > 0:
         matrix[:3] = header["srow"]
-        exact = np.array(own.get("ijk_to_ras", matrix))
+        exact = np.array(own.get("ijk_to_ras", matrix))  # of numbers, see `_KINDS`
         if exact.shape == (4, 4) and np.array_equal(exact[:3].astype(np.float32), header["srow"]):
             matrix = exact
-        if header["qform_code"] > 0:
+        if header["qform_code"] > 0 and not _has_finite_qform(header):
+            notes = ("The qform of the file holds NaN or infinite numbers; sform was taken.",)
+        elif header["qform_code"] > 0:
             apart = np.abs(_qform(header) - matrix)[:3] @ (*(header["dim"][1:4] - 1), 1)
             if apart.max() > 0.01:
                 notes = (f"sform and qform of the file disagree by up to {apart.max():.2g} mm; sform was taken.",)
     elif header["qform_code"] > 0:
+        if not _has_finite_qform(header):
+            raise STEnhanceError("its orientation (qform) holds NaN or infinite numbers. Export it again.")
         matrix = _qform(header)
     else:
         matrix[:3, :3] = np.diag(np.abs(header["pixdim"][1:4]).astype(float))
@@ -216,6 +220,11 @@ def _ijk_to_ras(header: np.ndarray, own: dict) -> tuple[np.ndarray, tuple[str, .
         notes += ("The file gives no unit of length; mm was assumed.",)
     matrix[:3] *= MM_PER_UNIT.get(unit, 1.0)
     return matrix, notes
+
+
+def _has_finite_qform(header: np.ndarray) -> bool:
+    parts = (header["quatern"], header["qoffset"], header["pixdim"][:4])
+    return all(np.isfinite(part).all() for part in parts)
 
 
 def _qform(header: np.ndarray) -> np.ndarray:
@@ -291,8 +300,8 @@ def _frame_attributes(own: dict, count: int) -> tuple[dict[str, str], ...]:
     return kept if len(kept) == count else ()
 
 
-def _own_extension(data: bytes) -> dict:
-    """What `_extension` wrote, or nothing: `data` lies between header and voxels."""
+def _own_extension(data: bytes) -> tuple[dict, tuple[str, ...]]:
+    """What `_extension` wrote, or nothing, and a note on what cannot be ours: `data` lies between header and voxels."""
     position = 4
     while data[:1] not in (b"", b"\0") and position + 8 <= len(data):
         # Another program may have rewritten the file in the other byte order; sizes tell which one it is.
@@ -301,9 +310,41 @@ def _own_extension(data: bytes) -> dict:
             break
         try:
             record = json.loads(data[position + 8 : position + size].rstrip(b"\0"))
-            if isinstance(record, dict) and isinstance(record.get("STEnhance"), dict):
-                return record["STEnhance"]
-        except ValueError:
-            pass  # an extension of somebody else
+        except (ValueError, RecursionError):
+            record = None  # an extension of somebody else
+        if isinstance(record, dict) and isinstance(record.get("STEnhance"), dict):
+            return _of_the_right_kind(record["STEnhance"])
         position += size
-    return {}
+    return {}, ()
+
+
+def _of_the_right_kind(record: dict) -> tuple[dict, tuple[str, ...]]:
+    """The entries that `_extension` may have written; another program may have changed the others."""
+    kept = {key: value for key, value in record.items() if key in _KINDS and _KINDS[key](value)}
+    odd = sorted(key for key in record if key in _KINDS and key not in kept)
+    if odd:
+        return kept, (f"What STEnhance noted in the file is of a wrong kind ({', '.join(odd)}) and was ignored.",)
+    return kept, ()
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _are_numbers(value: object) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(number, int | float) and -LARGEST_NUMBER < number < LARGEST_NUMBER for number in value
+    )
+
+
+_KINDS = {
+    "name": _is_text,
+    "periodic": lambda value: isinstance(value, bool),
+    "notes": lambda value: isinstance(value, list) and all(map(_is_text, value)),
+    "attributes": lambda value: isinstance(value, dict) and all(map(_is_text, value.values())),
+    "ijk_to_ras": lambda value: (
+        isinstance(value, list) and all(_are_numbers(row) for row in value) and len({len(row) for row in value}) == 1
+    ),
+    "times_ms": _are_numbers,
+}
+"""What `_extension` writes, by key. A `periodic` of "no" is not taken for yes."""

@@ -11,7 +11,6 @@ volumes; the attribute `STEnhance.Voxels` says so.
 
 from __future__ import annotations
 
-import gzip
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +20,7 @@ import numpy as np
 
 from STEnhanceLib.assumed import NOT_A_CYCLE
 from STEnhanceLib.errors import STEnhanceError
+from STEnhanceLib.files.compressed import Content
 from STEnhanceLib.files.nrrd_axes import FRAME_TIME_MS, find_axes, ijk_to_ras, times_ms
 from STEnhanceLib.files.nrrd_header import header_bytes, read_header
 from STEnhanceLib.files.voxels import LARGEST_DEFLATE_RATIO, check_size, read_frames, write_frames
@@ -45,8 +45,9 @@ def read(path: Path) -> ImageSequence:
         check_size(shape, dtype, left * LARGEST_DEFLATE_RATIO if header.compressed else left)
         matrix, geometry_notes = ijk_to_ras(header, axes)
         times, time_notes = times_ms(header, axes.time)
-        voxels: BinaryIO = gzip.GzipFile(fileobj=stream) if header.compressed else stream
-        frames, voxel_notes = read_frames(voxels, dtype, shape, time_first=axes.time < axes.space[0])
+        content = Content(stream, header.compressed)
+        frames, voxel_notes = read_frames(content, dtype, shape, time_first=axes.time < axes.space[0])
+        voxel_notes += content.finish(nothing_more=True)
     kept = header.attributes
     return ImageSequence(
         frames,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,10 +18,11 @@ from STEnhanceLib.errors import STEnhanceError
 def replaced_when_complete(path: Path) -> Iterator[BinaryIO]:
     """A binary stream that becomes `path` when the block ends well, and nothing otherwise.
 
-    The stream is a hidden file in the same folder, so the last step is one atomic rename.
+    The stream is a hidden file in the same folder, so the last step is one atomic rename. Who may read a file that is
+    replaced may read the new one, and nobody else; a new file is as the umask says.
 
     Raises:
-        STEnhanceError: the folder is missing, or `path` is a folder or write-protected.
+        STEnhanceError: the folder is missing, or `path` is a folder, a device, a pipe, or write-protected.
         OSError: as the system says it (no space left, no permission); `path` is as it was.
     """
     path = Path(os.path.realpath(path))  # keeps a symbolic link and replaces what it points to
@@ -28,10 +30,13 @@ def replaced_when_complete(path: Path) -> Iterator[BinaryIO]:
         raise STEnhanceError("it is a folder; expected the name of a file.")
     if not path.parent.is_dir():
         raise STEnhanceError(f"the folder {path.parent} does not exist; make it first.")
+    refuse_irregular(path)
     refuse_protected(path)
     partial = path.with_name(f".{uuid4().hex}.part")
     stream = partial.open("xb")
     try:
+        if path.exists():
+            partial.chmod(stat.S_IMODE(path.stat().st_mode))
         yield stream
         stream.flush()
         os.fsync(stream.fileno())
@@ -41,6 +46,18 @@ def replaced_when_complete(path: Path) -> Iterator[BinaryIO]:
         with suppress(OSError):  # what is left in the buffer of a full disk; the first fault is the one to tell
             stream.close()
         partial.unlink(missing_ok=True)
+
+
+def refuse_irregular(path: Path) -> None:
+    """Stop where something is that no file may take the place of, be it through a link.
+
+    Raises:
+        STEnhanceError: `path` is a device, a pipe or a socket.
+    """
+    if path.exists() and not path.is_dir() and not path.is_file():
+        raise STEnhanceError(
+            "it is no file but a device, a pipe or a socket, which a result must not replace. Choose another name."
+        )
 
 
 def refuse_protected(path: Path) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import zlib
 from typing import BinaryIO
 
 import numpy as np
 
 from STEnhanceLib.errors import STEnhanceError
+from STEnhanceLib.files.compressed import Content
 
 LARGEST_DEFLATE_RATIO = 1032
 """No gzip stream unpacks to more than this many times its size, so a header that claims more is wrong."""
@@ -31,7 +31,7 @@ def check_size(shape: tuple[int, ...], dtype: np.dtype, most_bytes: int) -> None
 
 
 def read_frames(
-    stream: BinaryIO,
+    content: Content,
     dtype: np.dtype,
     shape: tuple[int, int, int, int],
     *,
@@ -42,7 +42,7 @@ def read_frames(
     """Read all voxels; `check_size` comes first.
 
     Args:
-        stream: at the first voxel.
+        content: at the first voxel; what it holds can be trusted once it is finished.
         dtype: of one voxel in the file, with its byte order; real or complex.
         shape: (T, K, J, I).
         time_first: time runs fastest in the file, instead of slowest.
@@ -53,7 +53,7 @@ def read_frames(
         (T, K, J, I) float32 or complex64, and notes.
 
     Raises:
-        STEnhanceError: the stream is shorter than the shape says, or damaged.
+        STEnhanceError: the content is shorter than the shape says, or damaged.
     """
     frames = np.empty(shape, np.complex64 if dtype.kind == "c" else np.float32)
     # One chunk is one frame, or one slice of all frames where time runs fastest.
@@ -62,7 +62,7 @@ def read_frames(
     exact = rescaled or np.can_cast(dtype, frames.dtype)
     changed = 0
     for chunk in chunks:
-        stored = np.frombuffer(_exactly(stream, chunk.size * dtype.itemsize), dtype).reshape(chunk.shape)
+        stored = np.frombuffer(_exactly(content, chunk.size * dtype.itemsize), dtype).reshape(chunk.shape)
         if rescaled:
             stored = stored * np.float64(slope) + np.float64(intercept)
         with np.errstate(over="ignore"):  # becomes infinite, which ImageSequence refuses by name of the frame
@@ -72,8 +72,6 @@ def read_frames(
     notes = ()
     if changed:
         notes = (f"{changed} voxels of type {dtype.name} were rounded to {frames.dtype}.",)
-    if stream.read(1):
-        notes += ("The file goes on after its last voxel; what follows was ignored.",)
     return frames, notes
 
 
@@ -84,13 +82,8 @@ def write_frames(stream: BinaryIO, frames: np.ndarray) -> None:
         stream.write(np.ascontiguousarray(frame, little_endian).view(np.uint8).data)
 
 
-def _exactly(stream: BinaryIO, count: int) -> bytes:
-    try:
-        got = stream.read(count)
-    except (EOFError, OSError, zlib.error) as error:
-        raise STEnhanceError(
-            f"its compressed voxels are cut off or damaged ({error}). Copy or export it again."
-        ) from error
+def _exactly(content: Content, count: int) -> bytes:
+    got = content.read(count)
     if len(got) < count:
         raise STEnhanceError("it ends before its last voxel: it was cut off. Copy or export it again.")
     return got

@@ -233,6 +233,8 @@ class Job:
     def cancel(self, patience_s: float = CANCEL_PATIENCE_S) -> None:
         """Give the job up: no more frames come, and `Cancelled` within a second, whatever the method is doing.
 
+        That holds for a job that has ended, too, as long as `poll` has not told so.
+
         Args:
             patience_s: how long the method may take to finish its frame before its process is killed, which needs
                 further calls of `poll`; with 0 the job has ended on return.
@@ -241,6 +243,9 @@ class Job:
             self._patience_ends = time.monotonic() + patience_s
             self._events.clear()
             self._worker._withdraw(self)
+        elif self._events:
+            self._events.clear()
+            self._end_with(Cancelled())
 
     def result(self, name: str = "") -> ImageSequence:
         """Wait for all frames; their voxels stay in the job's file.
@@ -302,6 +307,9 @@ class Job:
             return
         if self._patience_ends is not None:
             ending = Cancelled()  # even if the worker was faster
+        self._end_with(ending)
+
+    def _end_with(self, ending: Event) -> None:
         self.done = True
         self._ending = ending
         self._events.append(ending)

@@ -288,7 +288,7 @@ NIFTI = nifti_bytes()
         (NIFTI[:200], "holds 200 bytes, less than a NIfTI header"),
         (NIFTI[:-1], "claims 5 × 2 × 3 × 4 voxels .240 bytes., but the file holds at most 239"),
         (gzip.compress(NIFTI, mtime=0)[:-20], "cut off or damaged"),
-        (gzip.compress(NIFTI, mtime=0)[:60], "cut off or damaged in its header"),
+        (gzip.compress(NIFTI, mtime=0)[:60], "compressed data are cut off or damaged"),
         (b"\x1f\x8b\x08\0\0\0\0\0\0\3" + bytes(400), "cut off|damaged"),
         (nifti_bytes(dim=(4, 30000, 30000, 30000, 30000, 1, 1, 1)), "claims 30000 ×"),
         (gzip.compress(nifti_bytes(dim=(4, 30000, 30000, 300, 30, 1, 1, 1)), mtime=0), "claims 30000 ×"),
