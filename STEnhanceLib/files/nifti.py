@@ -331,6 +331,10 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str)
 
 
+def _are_texts(value: object) -> bool:
+    return isinstance(value, dict) and all(map(_is_text, value.values()))
+
+
 def _are_numbers(value: object) -> bool:
     return isinstance(value, list) and all(
         isinstance(number, int | float) and -LARGEST_NUMBER < number < LARGEST_NUMBER for number in value
@@ -341,7 +345,8 @@ _KINDS = {
     "name": _is_text,
     "periodic": lambda value: isinstance(value, bool),
     "notes": lambda value: isinstance(value, list) and all(map(_is_text, value)),
-    "attributes": lambda value: isinstance(value, dict) and all(map(_is_text, value.values())),
+    "attributes": _are_texts,
+    "frame_attributes": lambda value: isinstance(value, list) and all(map(_are_texts, value)),
     "ijk_to_ras": lambda value: (
         isinstance(value, list) and all(_are_numbers(row) for row in value) and len({len(row) for row in value}) == 1
     ),
