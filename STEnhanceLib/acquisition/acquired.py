@@ -39,6 +39,7 @@ ENLARGED = (
     "The images were enlarged by something other than a zero-fill, from the nearest voxels, linearly or by splines."
 )
 TURNED_AFTER = "The images were turned after the scan: the measured frequencies are a turned rectangle."
+TOO_SMALL, MOST_BEYOND = "Bright tissue holds detail beyond what looks like the end of what was measured.", 0.01
 SLICES_DIFFER = "Not all slices were measured with the same matrix."
 AS_THEY_ARE = "They are taken as they are shown."
 
@@ -159,6 +160,10 @@ def _found(sequence: ImageSequence, seen: Spectra) -> Acquired:
                 for one, edge, said, size in zip(raw, edges, best.ji, shown, strict=True)
             )
             measured = tuple(edge.share * size for edge, size in zip(edges, shown, strict=True))
+    if any(edge is not NATIVE for edge in edges):
+        ends = tuple(min(max(round(n), 1), most) for n, most in zip(measured, shown, strict=True))
+        if spectrum.beyond(sequence.frames, ends) > MOST_BEYOND:
+            edges, doubts, measured = (NATIVE, NATIVE), (*doubts, f"{TOO_SMALL} {AS_THEY_ARE}"), shown
     images_ji = tuple(round(n) for n in measured)
     if header_ji is not None and not doubts and _distance(best.ji, measured) <= ALIKE:
         source, measured, sureness = "header and images", best.ji, 1 - (1 - sureness) / 2
@@ -169,7 +174,7 @@ def _found(sequence: ImageSequence, seen: Spectra) -> Acquired:
     matrix = tuple(min(max(round(n), 1), most) for n, most in zip(measured, shown, strict=True))
     found = _complete(sequence, seen, edges, matrix)
     if not found.interpolated and not doubts and len(seen.slices):
-        found = _filtered(found, bend.depth(spectrum.some_images(sequence.frames)))
+        found = _filtered(found, bend.depth_of_stack(spectrum.some_images(sequence.frames)))
         notes += found.notes
     partial = _partial_fourier(raw)
     if partial:

@@ -14,6 +14,7 @@ import functools
 import numpy as np
 
 NATURAL = -4.0  # dB per octave; nearly all images without a filter bend less
+NATURAL_ALONE, FEW = -9.0, 3  # single slices bend more now and then, so where there are fewer, more is asked for
 DEEPEST = 0.7  # by how much the edge may be lowered
 LOW, MIDDLE = 0.1, 0.47  # shares of the edge: the line is fitted from the one to the other, and on to the edge
 RINGS = 20
@@ -25,11 +26,19 @@ def raised_cosine(size: int, depth: float) -> np.ndarray:
     return (1 - depth * (1 - np.cos(2 * np.pi * np.fft.fftfreq(size))) / 2).astype(np.float32)
 
 
-def depth(images: np.ndarray) -> float:
+def depth_of_stack(images: np.ndarray) -> float:
+    """What `depth` finds in three quarters of the slices of (T, K, J, I) or more: a scan filters all of them alike."""
+    slices = images.swapaxes(0, 1)
+    natural = NATURAL if len(slices) >= FEW else NATURAL_ALONE
+    return float(np.quantile([depth(of_slice, natural) for of_slice in slices], 0.25, method="lower"))
+
+
+def depth(images: np.ndarray, natural: float = NATURAL) -> float:
     """By how much a raised cosine along both axes lowered the edge of k-space, 0 … `DEEPEST`; 0 where none shows.
 
     Args:
         images: (..., J, I) that were not interpolated; the more, the surer.
+        natural: dB per octave, as much as images without a filter may bend.
     """
     if min(images.shape[-2:]) < LEAST_PIXELS:
         return 0.0
@@ -42,7 +51,7 @@ def depth(images: np.ndarray) -> float:
     depths = np.linspace(0, DEEPEST, 15)
     # What a filter adds to the bend is nearly the same for all images.
     added = np.array([_added(images.shape[-2:], each) for each in depths])
-    return float(np.interp(NATURAL - _bend(power), -added, depths))
+    return float(np.interp(natural - _bend(power), -added, depths))
 
 
 def _bend(power: np.ndarray) -> float:

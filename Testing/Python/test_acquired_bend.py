@@ -7,7 +7,7 @@ import pytest
 
 from STEnhanceLib import files
 from STEnhanceLib.acquisition import centre_crop, windows
-from STEnhanceLib.acquisition.acquired_bend import depth, raised_cosine
+from STEnhanceLib.acquisition.acquired_bend import depth, depth_of_stack, raised_cosine
 from STEnhanceLib.phantoms.thorax import Thorax
 
 CASES = ("scd0000101", "scd0000201", "scd0000301", "preclinical")
@@ -46,3 +46,14 @@ def test_dark_flat_and_tiny_images_have_none():
     assert depth(np.zeros((2, 64, 64), np.float32)) == 0
     assert depth(np.ones((2, 64, 64), np.float32)) == 0
     assert depth(np.random.default_rng(0).random((2, 16, 20)).astype(np.float32)) == 0
+
+
+def test_one_slice_that_bends_by_itself_is_not_taken_for_a_filter(stenhance_data):
+    """This one, cropped to half of its matrix, bends as much as a filter that lowers the edge by 43 % would make it."""
+    cine = files.read(next((stenhance_data / "cine").glob("preclinical*.nii.gz")))
+    images = np.abs(centre_crop.crop(cine.frames[:3, 5:6], (128, 128)))
+    assert depth(images) > 0.3
+    assert depth_of_stack(images) == 0
+    stack = np.abs(centre_crop.crop(cine.frames[:3, 4:8], (128, 128)))
+    assert depth_of_stack(stack) == 0
+    assert depth_of_stack(filtered(stack, 0.7)) > 0.2

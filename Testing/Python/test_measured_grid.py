@@ -156,21 +156,25 @@ class TestOnRealCine:
         cine = files.read(stenhance_data / "cine" / "scd0000301_sax.nii.gz")
         return middle_slices(replace(cine, periodic=True), 1).with_frames(range(4))
 
-    def gain(self, good, protocol: str) -> float:
+    def scores(self, good, protocol: str) -> tuple[float, float]:
+        """PSNR of STEnhance-SR and of zero-filling."""
         trial, scale = find_protocol(protocol).trial(good, periodic=False), metrics.intensity_scale(good)
         scores = (
             metrics.score(run(trial.degraded, key, **trial.settings), trial.reference, None, None, scale)
             for key in ("stenhance-sr", "zero-fill")
         )
-        ours, filled = (float(score.whole.means()["psnr"]) for score in scores)
-        return ours - filled
+        return tuple(float(score.whole.means()["psnr"]) for score in scores)
 
-    def test_what_a_scanner_interpolated_gains_as_much_as_what_it_measured(self, good):
-        assert self.gain(good, "i4") >= 0.9 * self.gain(good, "m4") > 0.5
+    def test_what_a_scanner_interpolated_comes_as_near_to_the_truth_as_what_it_measured(self, good):
+        """The gain over zero-filling is smaller, since magnitudes that were interpolated first are nearer already."""
+        (interpolated, filled), (native, filled_native) = (self.scores(good, key) for key in ("i4", "m4"))
+        assert interpolated > native - 0.05
+        assert interpolated - filled > 0.75 * (native - filled_native) > 1
 
-    @pytest.mark.parametrize("protocol", ["w4", "w4h"])
-    def test_filtered_and_noisy_scans_gain(self, good, protocol):
-        assert self.gain(good, protocol) > 1
+    @pytest.mark.parametrize(("protocol", "least"), [("w4", 0.7), ("w4h", 2.5)])
+    def test_filtered_and_noisy_scans_gain(self, good, protocol, least):
+        ours, filled = self.scores(good, protocol)
+        assert ours > filled + least
 
     def test_the_protocols_are_what_they_say(self, good):
         shapes = {key: simulate(good, key).sequence.grid.shape[1:] for key in ("m4", "i4", "i2", "i1", "w4", "w4h")}
