@@ -340,3 +340,19 @@ def test_the_main_thread_is_never_held_up_by_a_long_sequence(host):
         assert panel.run.error is None
         longest.append(max(held_up))
     assert min(longest) < 0.1
+
+
+def test_the_bar_of_a_quick_run_changes_four_times_a_second_at_most(host, phantom):
+    import time
+
+    from STEnhanceLib import scene
+
+    panel = host.load_module(module_file("TemporalInterpolation")).panel
+    panel.parameters.inputNode = scene.add_sequence(phantom)
+    panel.choose("linear")
+    values, start = [], time.monotonic()
+    panel.ui.progressBar.connect("valueChanged(int)", values.append)
+    panel.apply()
+    host.wait_until(lambda: not panel.running)
+    assert panel.run.finished_frames == 20
+    assert len(values) <= 2 + 4 * (time.monotonic() - start)
