@@ -220,6 +220,19 @@ def test_a_finished_run_is_offered_for_comparison(host, phantom):
     assert panel.compare.after is panel.run.result
 
 
+@pytest.mark.usefixtures("host")
+def test_what_the_panel_says_is_said_to_somebody_at_a_panel():
+    from STEnhanceLib.assumed import NOT_A_CYCLE, without_doubts
+    from STEnhanceLib.panels import words
+    from STEnhanceLib.sequence import Grid
+
+    assert words.grid(Grid((1, 8, 8), np.eye(4), [0.0])).startswith("1 frame × 1 slice of 8 × 8 voxels")
+    assert words.grid(Grid((2, 8, 8), np.eye(4), [0.0, 9.0])).startswith("2 frames × 2 slices of 8 × 8 voxels")
+    assert "--" not in NOT_A_CYCLE
+    older = NOT_A_CYCLE.replace("say so if", "say so (--periodic, or the panel's check box) if")
+    assert without_doubts([older, "another"], cycle=True) == ("another",)
+
+
 def two_inputs(phantom):
     """A cycle, and real-time images without one."""
     from STEnhanceLib import scene
