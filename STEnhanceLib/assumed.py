@@ -7,8 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 NOT_A_CYCLE = (
-    "Assumed not to be a cycle, since nothing says that the last frame is followed by the first; "
-    "say so (--periodic, or the panel's check box) if it is."
+    "Assumed not to be a cycle, since nothing says that the last frame is followed by the first; say so if it is."
 )
 FRAME_DURATION_MS = 40.0
 NO_TIMES = f"There are no frame times; assumed {FRAME_DURATION_MS:g} ms between frames."
@@ -29,7 +28,7 @@ def without_doubts(notes: Iterable[str], *, times: bool = False, cycle: bool = F
 
     def answered(note: str) -> bool:
         on_times = note in (NO_TIMES, PERHAPS_NUMBERS) or note.startswith(NO_UNIT_OF_TIME)
-        return (times and on_times) or (cycle and note == NOT_A_CYCLE)
+        return (times and on_times) or (cycle and note.startswith(NOT_A_CYCLE.partition(";")[0]))
 
     return tuple(note for note in notes if not answered(note))
 

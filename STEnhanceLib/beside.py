@@ -38,6 +38,14 @@ def volume_of(node):
     return browser.GetProxyNode(sequence) if browser is not None else None
 
 
+def shown_frame(sequence_node, browser) -> int:
+    """The index of the frame of this sequence that is on screen."""
+    if browser is None or browser.GetMasterSequenceNode() is None or browser.GetSelectedItemNumber() < 0:
+        return 0
+    value = browser.GetMasterSequenceNode().GetNthIndexValue(browser.GetSelectedItemNumber())
+    return max(0, sequence_node.GetItemNumberFromIndexValue(value, False))
+
+
 def seen_from(neighbour, volume, geometry: Geometry) -> Geometry:
     """Where a volume lies for another one, as views show the two: with the parent transforms of both.
 

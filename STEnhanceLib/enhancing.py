@@ -19,7 +19,7 @@ from STEnhanceLib.sequence import ImageSequence
 
 logger = logging.getLogger(__name__)
 
-S_PER_POLL = 0.05  # a method may be faster than publishing; the application stays fluent all the same
+S_PER_POLL = 0.015  # a method may be faster than publishing; the application stays fluent all the same
 
 
 class SceneRun:

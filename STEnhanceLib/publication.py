@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from STEnhanceLib.beside import leave_browser, place_beside, remove, sequences_of, with_helpers
+from STEnhanceLib.beside import leave_browser, place_beside, remove, sequences_of, shown_frame, with_helpers
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.methods import SideMap
+from STEnhanceLib.node_events import silent
 from STEnhanceLib.node_times import FRAME_TIME_MS, frame_times, index_values
 from STEnhanceLib.origin import GENERATED_FRAMES, SAME_MOMENT_MS, Lineage, Origin, generated_text
 from STEnhanceLib.scene import add_browser, describe, find_sequence, frame_origins, free_name, insert_frame
@@ -120,6 +121,8 @@ class Publication:
         self._generated.append(origin.generated)
         for key, published in self._maps.items():
             published.add_frame(self._index_values[index], maps[key], self._grid.ijk_to_ras, attributes)
+        if index == 0 or shown_frame(self.sequence, self.browser) == index:
+            self._tell()
 
     def finish(self, attributes: Mapping[str, str] | None = None) -> None:
         """All frames are there: the browser steps through the result where that is denser than its master.
@@ -139,8 +142,10 @@ class Publication:
         if GENERATED_FRAMES in self._attributes:
             attributes[GENERATED_FRAMES] = generated_text(self._generated)
         for node in (self.sequence, *self.maps):
-            node.RemoveAttribute(PARTIAL)
-            describe(node, attributes, self._grid.periodic)
+            with silent(node):
+                node.RemoveAttribute(PARTIAL)
+                describe(node, attributes, self._grid.periodic)
+        self._tell()
         master = self.browser.GetMasterSequenceNode()
         if not _steps_through(self.sequence, master):
             return
@@ -163,6 +168,7 @@ class Publication:
                 node.SetAttribute(PARTIAL, f"{len(self)} of {len(self._grid)} frames" if some else None)
                 if GENERATED_FRAMES in self._attributes:
                     node.SetAttribute(GENERATED_FRAMES, generated_text(self._generated))
+            self._tell()
             return
         scene, browser = self.sequence.GetScene(), self.browser
         for published in self._maps.values():
@@ -177,6 +183,11 @@ class Publication:
             leftovers += [self.sequence.GetStorageNode(), self.sequence]
         remove(leftovers)
         self.sequence = self.browser = self.proxy = None
+
+    def _tell(self) -> None:
+        """Let the browser know of all frames that came while they were not on screen."""
+        for node in (*self.maps, self.sequence):
+            node.InvokePendingModifiedEvent()
 
     def _check_scene(self) -> None:
         for node, what in ((self._input, "input"), (self.sequence, "result"), (self.browser, "browser of the result")):

@@ -15,6 +15,7 @@ import numpy as np
 
 from STEnhanceLib.assumed import NOT_A_CYCLE, without_doubts
 from STEnhanceLib.errors import STEnhanceError
+from STEnhanceLib.node_events import silent
 from STEnhanceLib.node_times import FRAME_TIME_MS, frame_times
 from STEnhanceLib.origin import Origin, read_origins
 from STEnhanceLib.printed_by_libraries import kept_back
@@ -192,6 +193,7 @@ def add_sequence(sequence: ImageSequence, scene=None):
     for index, (frame, time) in enumerate(zip(sequence.magnitude(), sequence.times_ms, strict=True)):
         own = sequence.frame_attributes[index] if sequence.frame_attributes else {}
         insert_frame(node, f"{time:.9g}", frame, sequence.ijk_to_ras, {FRAME_TIME_MS: repr(float(time)), **own})
+    node.InvokePendingModifiedEvent()
     add_browser(node)
     return node
 
@@ -221,7 +223,7 @@ def describe(sequence_node, attributes: Mapping[str, str], periodic: bool) -> No
 def insert_frame(
     sequence_node, index_value: str, voxels: np.ndarray, ijk_to_ras, attributes: Mapping[str, str]
 ) -> None:
-    """Insert one (K, J, I) frame as float32.
+    """Insert one (K, J, I) frame as float32, silently: see `node_events.silent`.
 
     The voxels are copied once, into memory that VTK owns, so the caller may reuse or unmap its own at once.
     """
@@ -234,7 +236,7 @@ def insert_frame(
     image.SetDimensions(voxels.shape[::-1])
     image.AllocateScalars(VTK_FLOAT, 1)
     numpy_support.vtk_to_numpy(image.GetPointData().GetScalars())[:] = np.ravel(voxels)
-    with slicer.util.NodeModify(sequence_node):
+    with silent(sequence_node):
         # SetDataNodeAtValue copies deeply, so it gets an empty volume and the voxels follow.
         volume = sequence_node.SetDataNodeAtValue(slicer.vtkMRMLScalarVolumeNode(), index_value)
         volume.SetName(f"{sequence_node.GetName()}_{sequence_node.GetNumberOfDataNodes() - 1:04d}")

@@ -12,6 +12,7 @@ import numpy as np
 
 from STEnhanceLib.beside import place_beside, take_out
 from STEnhanceLib.methods import SideMap
+from STEnhanceLib.node_events import silent
 from STEnhanceLib.scene import describe, free_name, insert_frame
 
 MAP_OF = "STEnhance.MapOf"  # attribute of the sequence node of a map: the name of the result
@@ -61,7 +62,7 @@ class PublishedMap:
     def add_frame(
         self, index_value: str, values: np.ndarray, ijk_to_ras: np.ndarray, attributes: Mapping[str, str]
     ) -> None:
-        """Show the map of the next frame of the result; one that the user took out of the scene stays out.
+        """Add the map of the next frame of the result, silently; one that the user took out of the scene stays out.
 
         Args:
             values: (K, J, I), or (3, K, J, I) of a vector map, copied once.
@@ -130,7 +131,7 @@ def _insert_displacements(
     transform = slicer.vtkOrientedGridTransform()
     transform.SetGridDirectionMatrix(slicer.util.vtkMatrixFromArray(directions))
     transform.SetDisplacementGridData(image)
-    with slicer.util.NodeModify(sequence_node):
+    with silent(sequence_node):
         node = sequence_node.SetDataNodeAtValue(slicer.vtkMRMLGridTransformNode(), index_value)
         node.SetName(f"{sequence_node.GetName()}_{sequence_node.GetNumberOfDataNodes() - 1:04d}")
         # Towards the parent, points move by the displacement; the other way Slicer would have to invert it.

@@ -18,6 +18,7 @@ from rich.text import Text
 
 from STEnhanceLib import models, progress
 from STEnhanceLib.acquisition import acquired
+from STEnhanceLib.assumed import NOT_A_CYCLE
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.evaluation.metrics import Scores, identical_words
 from STEnhanceLib.methods.declaration import Method
@@ -50,7 +51,8 @@ def say_written(path: Path) -> None:
 def show_notes(notes: tuple[str, ...]) -> None:
     """What was assumed, one line each."""
     for note in notes:
-        out.print(f"Note: {note}", style="yellow", markup=False, soft_wrap=True)
+        how = " Add --periodic." if note == NOT_A_CYCLE else ""
+        out.print(f"Note: {note}{how}", style="yellow", markup=False, soft_wrap=True)
 
 
 def show_sequence(sequence: ImageSequence) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
+from STEnhanceLib.beside import shown_frame
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.node_times import frame_times
 from STEnhanceLib.origin import FRAME_ATTRIBUTES, FRAME_GENERATED, GENERATED_FRAMES, Origin, says_generated
@@ -63,14 +64,6 @@ class FrameLabel(VTKObservationMixin):
         if self._result is not None:
             self._on_text("")
         self._result = self._browser = None
-
-
-def shown_frame(sequence_node, browser) -> int:
-    """The index of the frame of this sequence that is on screen."""
-    if browser is None or browser.GetMasterSequenceNode() is None or browser.GetSelectedItemNumber() < 0:
-        return 0
-    value = browser.GetMasterSequenceNode().GetNthIndexValue(browser.GetSelectedItemNumber())
-    return max(0, sequence_node.GetItemNumberFromIndexValue(value, False))
 
 
 def origin_on_screen(sequence_node, browser) -> Origin | None:

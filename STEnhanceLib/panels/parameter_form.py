@@ -108,7 +108,8 @@ def _number(limits: Mapping[str, Any], on_change) -> _Field:
 
 def _text(limits: Mapping[str, Any], unset: str | None, on_change) -> _Field:
     edit = qt.QLineEdit()
-    edit.placeholderText = _("not set") + (f" ({limits['unit']})" if limits["unit"] else "")
+    unit = limits["unit"]
+    edit.placeholderText = _("leave empty, or give it in {unit}").format(unit=unit) if unit else _("may be left empty")
     edit.connect("textChanged(QString)", lambda _text: on_change())
     return _Field(
         edit, lambda: edit.text.strip() or unset, lambda value: edit.setText("" if value is None else str(value))

@@ -11,11 +11,10 @@ import numpy as np
 import slicer
 
 from STEnhanceLib import scene
-from STEnhanceLib.beside import add_in_passing
+from STEnhanceLib.beside import add_in_passing, shown_frame
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.jobs import Failed, FrameReady, Job, Planned, Worker, Working
 from STEnhanceLib.methods import Method, Task, parse_parameters
-from STEnhanceLib.panels.frame_label import shown_frame
 from STEnhanceLib.panels.parameter_form import label_of
 from STEnhanceLib.sequence import Grid, ImageSequence
 

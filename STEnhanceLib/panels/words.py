@@ -20,8 +20,10 @@ def grid(found: Grid) -> str:
     """Frames, size, spacing and time of a sequence."""
     k, j, i = found.shape
     spacing = " × ".join(f"{size:.3g}" for size in found.spacing_mm)
-    text = _("{frames} frames × {slices} slices of {i} × {j} voxels<br>{spacing} mm").format(
-        frames=len(found), slices=k, i=i, j=j, spacing=spacing
+    frames = _("{count} frames").format(count=len(found)) if len(found) > 1 else _("1 frame")
+    slices = _("{count} slices").format(count=k) if k > 1 else _("1 slice")
+    text = _("{frames} × {slices} of {i} × {j} voxels<br>{spacing} mm").format(
+        frames=frames, slices=slices, i=i, j=j, spacing=spacing
     )
     if len(found) > 1:
         text += ", " + _("{dt:.1f} ms per frame, {total:.0f} ms in all").format(

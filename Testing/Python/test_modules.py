@@ -220,6 +220,19 @@ def test_a_finished_run_is_offered_for_comparison(host, phantom):
     assert panel.compare.after is panel.run.result
 
 
+@pytest.mark.usefixtures("host")
+def test_what_the_panel_says_is_said_to_somebody_at_a_panel():
+    from STEnhanceLib.assumed import NOT_A_CYCLE, without_doubts
+    from STEnhanceLib.panels import words
+    from STEnhanceLib.sequence import Grid
+
+    assert words.grid(Grid((1, 8, 8), np.eye(4), [0.0])).startswith("1 frame × 1 slice of 8 × 8 voxels")
+    assert words.grid(Grid((2, 8, 8), np.eye(4), [0.0, 9.0])).startswith("2 frames × 2 slices of 8 × 8 voxels")
+    assert "--" not in NOT_A_CYCLE
+    older = NOT_A_CYCLE.replace("say so if", "say so (--periodic, or the panel's check box) if")
+    assert without_doubts([older, "another"], cycle=True) == ("another",)
+
+
 def two_inputs(phantom):
     """A cycle, and real-time images without one."""
     from STEnhanceLib import scene
@@ -340,3 +353,19 @@ def test_the_main_thread_is_never_held_up_by_a_long_sequence(host):
         assert panel.run.error is None
         longest.append(max(held_up))
     assert min(longest) < 0.1
+
+
+def test_the_bar_of_a_quick_run_changes_four_times_a_second_at_most(host, phantom):
+    import time
+
+    from STEnhanceLib import scene
+
+    panel = host.load_module(module_file("TemporalInterpolation")).panel
+    panel.parameters.inputNode = scene.add_sequence(phantom)
+    panel.choose("linear")
+    values, start = [], time.monotonic()
+    panel.ui.progressBar.connect("valueChanged(int)", values.append)
+    panel.apply()
+    host.wait_until(lambda: not panel.running)
+    assert panel.run.finished_frames == 20
+    assert len(values) <= 2 + 4 * (time.monotonic() - start)

@@ -389,3 +389,24 @@ def test_publishing_does_not_hold_up_the_main_thread(mrml_scene):
         publication.add_frame(frame)
         seconds.append(time.thread_time() - start)
     assert min(seconds) < 0.03  # one refresh of a screen; measured: 2 ms
+
+
+def test_a_frame_that_is_not_on_screen_makes_nobody_paint(loaded, beating_disc):
+    """At an event of a sequence its browser updates all volumes, and Slicer's views paint them at once."""
+    node, browser = loaded
+    browser.SetSelectedItemNumber(3)
+    publication = Publication(node, beating_disc.grid, "result")
+    publication.add_frame(beating_disc.frames[0])
+    heard = []
+    for watched in (browser, publication.sequence):
+        watched.AddObserver("AnyEvent", lambda _node, event: heard.append(event))
+    counts = []
+    for frame in beating_disc.frames[1:]:
+        publication.add_frame(frame)
+        counts.append(len(heard))
+    assert 0 < counts[0] < counts[1] < counts[2], "each is on screen until the next one comes"
+    assert counts[3:] == [counts[2]] * 4
+    assert shown(publication) == beating_disc.frames[3].flat[0]
+    publication.finish()
+    assert len(heard) > counts[-1], "those who list the frames hear of the others"
+    assert publication.sequence.GetModifiedEventPending() == 0

@@ -69,6 +69,7 @@ class qSlicerApplication(qt.QApplication):
             self.aboutToQuit.emit()
             slicer.mrmlScene.Clear(0)
         finally:
+            self._display_nodes.stop()
             self._layout_manager.close()
             self._window.deleteLater()
             self.idle()
@@ -131,8 +132,15 @@ class _DisplayNodes:
 
     def __init__(self, scene):
         self._leaving = []
-        scene.AddObserver(scene.NodeAboutToBeRemovedEvent, self._note)
-        scene.AddObserver(scene.NodeRemovedEvent, self._remove)
+        self._scene = scene
+        self._tags = (
+            scene.AddObserver(scene.NodeAboutToBeRemovedEvent, self._note),
+            scene.AddObserver(scene.NodeRemovedEvent, self._remove),
+        )
+
+    def stop(self) -> None:
+        for tag in self._tags:
+            self._scene.RemoveObserver(tag)
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def _note(self, _scene, _event, node):

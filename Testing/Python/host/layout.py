@@ -13,14 +13,30 @@ from vtk.util import numpy_support
 
 
 class qMRMLSliceView(qt.QWidget):
-    """The image, and the texts of the corner annotation over it, in its corners and at its edges."""
+    """The image, and the texts of the corner annotation over it, in its corners and at its edges.
+
+    As in Slicer, it is painted at once when what it shows changes, not when the event loop comes to it.
+    """
+
+    renders = 0  # of all views, at once
 
     def __init__(self, parent, logic):
         super().__init__(parent)
         self._logic = logic
+        self._tag = logic.AddObserver("ModifiedEvent", lambda *_: self._render())
         self._corners = vtk.vtkCornerAnnotation()
         self.setMinimumSize(64, 64)
         self.setSizePolicy(qt.QSizePolicy.Ignored, qt.QSizePolicy.Ignored)
+
+    def stop(self) -> None:
+        """The scene goes away."""
+        self._logic.RemoveObserver(self._tag)
+
+    def _render(self) -> None:
+        scene = self._logic.GetMRMLScene()
+        if self.isVisible() and scene is not None and not (scene.IsClosing() or scene.IsImporting()):
+            type(self).renders += 1
+            self.repaint()
 
     def cornerAnnotation(self):
         return self._corners
@@ -120,6 +136,8 @@ class qSlicerLayoutManager(qt.QObject):
     def close(self) -> None:
         """The scene goes away."""
         self._node.RemoveObserver(self._tag)
+        for widget in self._widgets.values():
+            widget.sliceView().stop()
         self._viewport.deleteLater()
 
     def viewport(self):
