@@ -34,9 +34,7 @@ def load_weights(model: Model) -> torch.nn.Module:
         raise _broken(model, "there are NaN or infinite numbers among its weights")
     name, configuration = model.architecture["network"], model.architecture["configuration"]
     try:
-        with refused("the network cannot be built from its configuration", "expected numbers that fit its weights."):
-            with torch.device("meta"), _no_more_than(weights):
-                networks.build(name, configuration)  # takes no memory
+        with _no_more_than(weights), refused("the network cannot be built", "expected what fits its weights."):
             network = networks.build(name, configuration)
     except STEnhanceError as error:
         raise _broken(model, f"its architecture is not known here ({str(error).rstrip('.')})") from None
@@ -52,6 +50,8 @@ def load_weights(model: Model) -> torch.nn.Module:
 def _no_more_than(weights: Mapping[str, torch.Tensor]) -> Iterator[None]:
     """Stop a network that is being built as soon as it has more parameters than there are weights for it.
 
+    Parameters are registered before anything is written into them, so one that is too large has taken no memory yet.
+
     Raises:
         ValueError: in the code that adds one too many.
     """
@@ -63,7 +63,7 @@ def _no_more_than(weights: Mapping[str, torch.Tensor]) -> Iterator[None]:
     def count(_module, _name, parameter) -> None:
         if parameter is not None:
             added.append(parameter.numel())
-            if len(added) > SPARE * tensors or sum(added) > SPARE * numbers:
+            if len(added) > SPARE * tensors + 100 or sum(added) > SPARE * numbers + 1e6:
                 raise ValueError(f"it is larger than the {numbers} weights that are there for it")
 
     hook = register_module_parameter_registration_hook(count)
