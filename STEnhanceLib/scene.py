@@ -15,6 +15,7 @@ import numpy as np
 
 from STEnhanceLib.assumed import NOT_A_CYCLE, without_doubts
 from STEnhanceLib.errors import STEnhanceError
+from STEnhanceLib.files.replace import keep_mode, refuse_irregular
 from STEnhanceLib.node_events import silent
 from STEnhanceLib.node_times import FRAME_TIME_MS, frame_times
 from STEnhanceLib.origin import Origin, read_origins
@@ -258,6 +259,7 @@ def save_scene(path: str | os.PathLike, scene=None) -> Path:
         raise STEnhanceError(f"{target.name!r} was given for a scene; expected a file name that ends in .mrb.")
     if not target.parent.is_dir():
         raise STEnhanceError(f"The folder {target.parent} does not exist; create it, or choose another one.")
+    refuse_irregular(target)
     import slicer
 
     messages = slicer.vtkMRMLMessageCollection()
@@ -274,6 +276,7 @@ def save_scene(path: str | os.PathLike, scene=None) -> Path:
                     f"{target} could not be written ({reason or 'no reason given'}); expected room on the disks and "
                     "folders that may be written. Check both."
                 )
+            keep_mode(target, unfinished)
             unfinished.replace(target)
     except OSError as error:
         raise STEnhanceError(f"{target} could not be written: {error.strerror}.") from error

@@ -35,8 +35,7 @@ def replaced_when_complete(path: Path) -> Iterator[BinaryIO]:
     partial = path.with_name(f".{uuid4().hex}.part")
     stream = partial.open("xb")
     try:
-        if path.exists():
-            partial.chmod(stat.S_IMODE(path.stat().st_mode))
+        keep_mode(path, partial)
         yield stream
         stream.flush()
         os.fsync(stream.fileno())
@@ -58,6 +57,12 @@ def refuse_irregular(path: Path) -> None:
         raise STEnhanceError(
             "it is no file but a device, a pipe or a socket, which a result must not replace. Choose another name."
         )
+
+
+def keep_mode(path: Path, successor: Path) -> None:
+    """Let the file that will replace another be read and written by the same people."""
+    if path.exists():
+        successor.chmod(stat.S_IMODE(path.stat().st_mode))
 
 
 def refuse_protected(path: Path) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from STEnhanceLib.errors import STEnhanceError
+from STEnhanceLib.errors import STEnhanceError, refused
 from STEnhanceLib.models.card import write_card
 
 FORMAT_VERSION = 1
@@ -67,7 +67,8 @@ class Model:
 
     def card(self) -> str:
         """What it is, expects, was trained on, reached, and cannot do; Markdown."""
-        return write_card(self.metadata)
+        with refused(f"The card of the model {self.name} cannot be made", "get the model's folder anew."):
+            return write_card(self.metadata)
 
     def identity(self) -> str:
         """Name, version and SHA-256, as a result keeps them in its provenance."""
@@ -80,9 +81,12 @@ class Model:
             STEnhanceError: the file is missing, incomplete, altered, or holds something else, for example a pickle.
         """
         path, wanted = self.folder / self.metadata["weights"]["file"], self.metadata["weights"]["bytes"]
+        if path.exists() and not path.is_file():
+            raise STEnhanceError(f"{path} is no file; expected the weights of the model {self.name}. Get it anew.")
         try:
             with path.open("rb") as stream:
-                content = stream.read(wanted + 1)  # no more is read than it may have
+                # No more is read than it may have, and no room made for more than it has.
+                content = stream.read(min(wanted, path.stat().st_size) + 1)
         except OSError as error:
             raise STEnhanceError(
                 f"The weight file {path} of the model {self.name} cannot be read ({error.strerror or error}). "
@@ -114,8 +118,11 @@ def read_bundle(folder: Path) -> Model:
         STEnhanceError: no JSON, a newer format, or something missing or of the wrong kind.
     """
     path = Path(folder) / METADATA
+    if path.exists() and not path.is_file():
+        raise STEnhanceError(f"{path} is no file; expected the metadata of a model. Get its folder anew.")
     try:
         metadata = json.loads(path.read_text(encoding="utf-8"))
+        json.dumps(metadata, ensure_ascii=False).encode()  # half characters cannot be shown anywhere
     except OSError as error:
         raise STEnhanceError(f"{path} cannot be read ({error.strerror or error}); expected a model there.") from None
     except (ValueError, RecursionError) as error:
@@ -163,5 +170,5 @@ def _expect_kinds(found: Any, wanted: Mapping[str, type], where: str) -> None:
 
 def _expect_inside(file: str) -> None:
     for path in (PurePosixPath(file), PureWindowsPath(file)):
-        if path.anchor or ".." in path.parts or path.suffix != ".safetensors":
+        if path.anchor or ".." in path.parts or path.suffix != ".safetensors" or not file.isprintable():
             raise STEnhanceError(f"weights.file is {file!r}; expected a .safetensors file inside the model's folder")

@@ -96,6 +96,18 @@ def test_who_may_read_a_replaced_file_stays(small, tmp_path, mode):
     assert stat.S_IMODE(path.stat().st_mode) == mode
 
 
+def test_a_scene_replaces_a_file_only_and_keeps_who_may_read_it(mrml_scene, tmp_path):
+    from STEnhanceLib import scene
+
+    irregular(tmp_path / "pipe.mrb", "pipe")
+    with pytest.raises(STEnhanceError, match="must not replace"):
+        scene.save_scene(tmp_path / "pipe.mrb")
+    assert stat.S_ISFIFO((tmp_path / "pipe.mrb").stat().st_mode)
+    (tmp_path / "a.mrb").touch(0o600)
+    scene.save_scene(tmp_path / "a.mrb")
+    assert stat.S_IMODE((tmp_path / "a.mrb").stat().st_mode) == 0o600
+
+
 @pytest.fixture
 def private():
     before = os.umask(0o077)
