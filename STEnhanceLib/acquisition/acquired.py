@@ -39,7 +39,10 @@ ENLARGED = (
     "The images were enlarged by something other than a zero-fill, from the nearest voxels, linearly or by splines."
 )
 TURNED_AFTER = "The images were turned after the scan: the measured frequencies are a turned rectangle."
-TOO_SMALL, MOST_BEYOND = "Bright tissue holds detail beyond what looks like the end of what was measured.", 0.01
+TOO_SMALL = (
+    "Bright tissue holds detail beyond what looks like the end of what was measured: what is shown counts as measured."
+)
+MOST_BEYOND = 0.01
 SLICES_DIFFER = "Not all slices were measured with the same matrix."
 AS_THEY_ARE = "They are taken as they are shown."
 
@@ -163,7 +166,7 @@ def _found(sequence: ImageSequence, seen: Spectra) -> Acquired:
     if any(edge is not NATIVE for edge in edges):
         ends = tuple(min(max(round(n), 1), most) for n, most in zip(measured, shown, strict=True))
         if spectrum.beyond(sequence.frames, ends) > MOST_BEYOND:
-            edges, doubts, measured = (NATIVE, NATIVE), (*doubts, f"{TOO_SMALL} {AS_THEY_ARE}"), shown
+            edges, measured, notes = (NATIVE, NATIVE), shown, (*notes, TOO_SMALL)
     images_ji = tuple(round(n) for n in measured)
     if header_ji is not None and not doubts and _distance(best.ji, measured) <= ALIKE:
         source, measured, sureness = "header and images", best.ji, 1 - (1 - sureness) / 2
