@@ -35,7 +35,12 @@ class qMRMLSliceView(qt.QWidget):
 
     def _render(self) -> None:
         scene = self._logic.GetMRMLScene()
-        if self.paints_at_once and self.isVisible() and scene is not None and not (scene.IsClosing() or scene.IsImporting()):
+        if (
+            self.paints_at_once
+            and self.isVisible()
+            and scene is not None
+            and not (scene.IsClosing() or scene.IsImporting())
+        ):
             type(self).renders += 1
             self.repaint()
 
