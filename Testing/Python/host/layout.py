@@ -15,9 +15,10 @@ from vtk.util import numpy_support
 class qMRMLSliceView(qt.QWidget):
     """The image, and the texts of the corner annotation over it, in its corners and at its edges.
 
-    As in Slicer, it is painted at once when what it shows changes, not when the event loop comes to it.
+    With `paints_at_once` it is painted when what it shows changes, as in Slicer, not when the event loop comes to it.
     """
 
+    paints_at_once = False  # all views; most tests would wait for pictures that nobody looks at
     renders = 0  # of all views, at once
 
     def __init__(self, parent, logic):
@@ -34,7 +35,12 @@ class qMRMLSliceView(qt.QWidget):
 
     def _render(self) -> None:
         scene = self._logic.GetMRMLScene()
-        if self.isVisible() and scene is not None and not (scene.IsClosing() or scene.IsImporting()):
+        if (
+            self.paints_at_once
+            and self.isVisible()
+            and scene is not None
+            and not (scene.IsClosing() or scene.IsImporting())
+        ):
             type(self).renders += 1
             self.repaint()
 
