@@ -176,7 +176,7 @@ def _found(sequence: ImageSequence, seen: Spectra) -> Acquired:
         notes += (f"The header says {matrix_text(header_ji)}, the images show {show}. The images were followed.",)
     matrix = tuple(min(max(round(n), 1), most) for n, most in zip(measured, shown, strict=True))
     found = _complete(sequence, seen, edges, matrix)
-    if not found.interpolated and not doubts and len(seen.slices):
+    if not found.interpolated and len(seen.slices) and (not doubts or _reaches_on(sequence, raw, doubts)):
         found = _filtered(found, bend.depth_of_stack(spectrum.some_images(sequence.frames)))
         notes += found.notes
     partial = _partial_fourier(raw)
@@ -192,6 +192,15 @@ def _found(sequence: ImageSequence, seen: Spectra) -> Acquired:
         images_ji=images_ji,
         partial_fourier=partial,
     )
+
+
+def _reaches_on(sequence: ImageSequence, raw: tuple[Edge, Edge], doubts: tuple[str, ...]) -> bool:
+    """Whether doubtful edges are none: bright tissue of every slice has detail beyond them, and nothing enlarged it."""
+    shown = sequence.frames.shape[-2:]
+    ends = tuple(min(max(round(edge.share * size), 1), size) for edge, size in zip(raw, shown, strict=True))
+    enlarged = any(ENLARGED in doubt for doubt in doubts)
+    images = spectrum.some_images(sequence.frames)
+    return not enlarged and min(spectrum.beyond(images[:, [k]], ends) for k in range(images.shape[1])) > MOST_BEYOND
 
 
 def _filtered(found: Acquired, depth: float) -> Acquired:
