@@ -43,6 +43,7 @@ TOO_SMALL = (
     "Bright tissue holds detail beyond what looks like the end of what was measured: what is shown counts as measured."
 )
 MOST_BEYOND = 0.01
+LOPSIDED = 3.7  # nepers
 SLICES_DIFFER = "Not all slices were measured with the same matrix."
 AS_THEY_ARE = "They are taken as they are shown."
 
@@ -250,7 +251,9 @@ def _without_doubtful(
     if any(spectrum.enlarged_by_neighbours(sequence.frames, axis) for axis in (-2, -1)):
         return (NATIVE, NATIVE), (f"{ENLARGED} {AS_THEY_ARE}",)
     edges = tuple(edge if edge.sure else NATIVE for edge in raw)
-    if any(_turned(seen, axis, edges) for axis in (0, 1) if edges[axis] is not NATIVE):
+    both = all(edge is not NATIVE for edge in edges)
+    lopsided = both and spectrum.lopsided(seen.mean, tuple(edge.share for edge in edges)) > LOPSIDED
+    if lopsided or any(_turned(seen, axis, edges) for axis in (0, 1) if edges[axis] is not NATIVE):
         return (NATIVE, NATIVE), (f"{TURNED_AFTER} {AS_THEY_ARE}",)
     kept = tuple(
         NATIVE if edge is not NATIVE and _slices_differ(seen, axis, edge) else edge for axis, edge in enumerate(edges)

@@ -91,6 +91,22 @@ def _profile(line: np.ndarray, taper: np.ndarray, axis: int, across: float) -> P
     return Profile(line, kernel / spread.sum(), across, size)
 
 
+def lopsided(log_power: np.ndarray, edges: tuple[float, float]) -> float:
+    """By how many nepers mirrored quadrants differ about the edges, where they differ most (the 90th percentile).
+
+    A rectangle of measured frequencies is its own mirror image, and so is one with cut or faded corners: up to 3.6 on
+    hearts, from anatomy. One that was turned by 20 or 30° is not: up to 8.
+    """
+    from scipy import ndimage
+
+    smooth = ndimage.uniform_filter(log_power, [max(3, n // 24) for n in log_power.shape], mode="wrap")
+    mirrored = smooth[:, -np.arange(log_power.shape[1]) % log_power.shape[1]]
+    j, i = _in_edges(log_power.shape, edges)
+    outer, inner = np.maximum(j, i), np.minimum(j, i)
+    about = (outer > 0.8) & (outer < 1.25) & (inner > 0.15)
+    return float(np.quantile(np.abs(smooth - mirrored)[about], 0.9)) if about.any() else 0.0
+
+
 def corners_cut(log_power: np.ndarray, edges: tuple[float, float]) -> bool:
     """Whether the corners of the measured rectangle (its edges as shares of the shown one) hold nothing."""
     j, i = _in_edges(log_power.shape, edges)
