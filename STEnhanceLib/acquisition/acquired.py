@@ -43,7 +43,7 @@ TOO_SMALL = (
     "Bright tissue holds detail beyond what looks like the end of what was measured: what is shown counts as measured."
 )
 MOST_BEYOND = 0.01
-LOPSIDED = 3.7  # nepers
+LOPSIDED = 5.0  # nepers
 SLICES_DIFFER = "Not all slices were measured with the same matrix."
 AS_THEY_ARE = "They are taken as they are shown."
 
