@@ -38,7 +38,7 @@ def test_quotation_marks_are_read_as_such(host, panel, phantom):
 
     from STEnhanceLib import scene
 
-    node = scene.add_sequence(dataclasses.replace(phantom, name="Tom & Ann's"))
+    node = scene.add_sequence(dataclasses.replace(phantom, name="Tom & Ann's", notes=("Tom & Ann's",)))
     node.RemoveAttribute(scene.PERIODIC)
     panel.ui.inputSelector.setCurrentNode(None)
     panel.ui.inputSelector.setCurrentNode(node)

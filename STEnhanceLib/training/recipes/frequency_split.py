@@ -26,8 +26,8 @@ RECIPE = Recipe(
             "Trained on short-axis cardiac cines and stills of 1.5 T (bSSFP) and on phantoms only; other anatomy, "
             "contrast and field strength were not tried.",
             "Trained on noise that was white before the magnitude was taken. The method hands over images that were "
-            "taken back to what was measured and whitened; noise that varies over the image, as after parallel imaging, "
-            "is not told.",
+            "taken back to what was measured and whitened; noise that varies over the image, as after parallel "
+            "imaging, is not told.",
             "The brightening that noise causes in dark regions lies in the low band and stays.",
             "Detail weaker than the noise may be removed with it; nothing can be checked against the measurement.",
         ),
