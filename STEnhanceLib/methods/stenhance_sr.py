@@ -25,7 +25,7 @@ IN_PLANE, THROUGH_PLANE = "stenhance-sr", "stenhance-sr-through-plane"
 NETWORK = "stenhance-sr"
 MOST_TRAINED = 5  # in-plane
 LEAST_SLICE_FACTOR = 1.5  # below, slices overlap so much that telling them apart multiplies noise
-AS_GOOD_AS_NONE = 0.45  # per cent of the brightness: so much do frames without noise differ from moment to moment
+AS_GOOD_AS_NONE = 0.7  # per cent of the brightness: so much do frames without noise differ from moment to moment
 NOISE = "The images flicker by noise of about {:.1f} % of their brightness."
 KEPT_NOISE = NOISE[:-1] + (
     ", which data consistency keeps when it is on; in tests with as much of it, results were nearer to the truth with "

@@ -69,7 +69,7 @@ class TestStenhanceSr:
         assert float(found[1]) == pytest.approx(4, rel=0.2)
 
     def test_says_nothing_of_little_noise_or_where_it_cannot_tell(self, notes):
-        assert "flicker" not in notes(0.2)
+        assert "flicker" not in notes(0.5)
         assert "flicker" not in notes(4.0, frames=2)
 
     def test_says_nothing_where_measured_frequencies_are_not_kept_or_none_are_added(self, notes):
