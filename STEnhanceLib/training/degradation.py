@@ -25,15 +25,28 @@ class Degraded(NamedTuple):
     faithful: bool
 
 
-def small_matrix(rng: np.random.Generator, shape_ji: tuple[int, int]) -> tuple[int, int]:
-    """A matrix that a fast scan would measure: a quarter per axis most often, else 1/2 … 1/5, now and then uneven."""
+def small_matrix(
+    rng: np.random.Generator,
+    shape_ji: tuple[int, int],
+    shares: tuple[float, float, float] = (0.6, 0.1, 0.2),
+    least: float = 2.0,
+) -> tuple[int, int]:
+    """A matrix that a fast scan would measure: a quarter per axis most often, else 1/2 … 1/5, now and then uneven.
+
+    Args:
+        rng: decides.
+        shape_ji: of the truth.
+        shares: of a quarter per axis, of a half, and of anything that is even; the rest is uneven.
+        least: the smallest even factor.
+    """
     kind = rng.random()
-    if kind < 0.6:
+    quarter, half, even = np.cumsum(shares)
+    if kind < quarter:
         factors = (4.0, 4.0)
-    elif kind < 0.7:
+    elif kind < half:
         factors = (2.0, 2.0)
-    elif kind < 0.9:
-        factors = (rng.uniform(2, 5),) * 2
+    elif kind < even:
+        factors = (rng.uniform(least, 5),) * 2
     else:
         factors = tuple(rng.uniform(1, 5, 2))
     return tuple(max(8, round(n / f)) for n, f in zip(shape_ji, factors, strict=True))
@@ -49,7 +62,7 @@ def degraded(
         return Degraded(resample(images, shape_ji), True)
     spectrum = images
     if rng.random() < 0.6:
-        phase = _smooth_phase(rng, images.shape[-2:])
+        phase = smooth_phase(rng, images.shape[-2:], 0.2)
         parts = torch.cat([images * phase.cos(), images * phase.sin()])
         real, imaginary = resample(parts, shape_ji).chunk(2)
         spectrum = torch.fft.fft2(torch.complex(real, imaginary))
@@ -58,7 +71,7 @@ def degraded(
         spectrum = torch.fft.fft2(resample(images, shape_ji))
         magnitude = False
     if rng.random() < 0.25:
-        spectrum = spectrum * _partial_fourier(rng, shape_ji)
+        spectrum = spectrum * partial_fourier(rng, shape_ji[0])[:, None]
         magnitude = True
     if rng.random() < 0.25:
         spectrum = spectrum * _apodisation(rng, shape_ji)
@@ -68,16 +81,16 @@ def degraded(
     return Degraded(small.abs() if magnitude else small.real, False)
 
 
-def _smooth_phase(rng: np.random.Generator, shape_ji: tuple[int, int]) -> torch.Tensor:
-    coarse = torch.from_numpy(rng.uniform(-1, 1, (1, 1, 4, 4)).astype(np.float32)) * float(rng.uniform(0.2, np.pi))
+def smooth_phase(rng: np.random.Generator, shape_ji: tuple[int, int], least: float) -> torch.Tensor:
+    """(1, J, I) radians, between ± a strength that is drawn from `least` … π."""
+    coarse = torch.from_numpy(rng.uniform(-1, 1, (1, 1, 4, 4)).astype(np.float32)) * float(rng.uniform(least, np.pi))
     return functional.interpolate(coarse, shape_ji, mode="bicubic", align_corners=True)[0]
 
 
-def _partial_fourier(rng: np.random.Generator, shape_ji: tuple[int, int]) -> torch.Tensor:
-    """Zeros for the last lines of one half of k-space, after 5/8 to 7/8 of all."""
-    rows = shape_ji[0]
-    measured = np.fft.fftfreq(rows) <= rng.uniform(5 / 8, 7 / 8) - 0.5
-    return torch.from_numpy(measured.astype(np.float32)).view(-1, 1)
+def partial_fourier(rng: np.random.Generator, lines: int) -> torch.Tensor:
+    """(lines,) zeros for the last lines of one half of k-space, after 5/8 to 7/8 of all; else ones."""
+    measured = np.fft.fftfreq(lines) <= rng.uniform(5 / 8, 7 / 8) - 0.5
+    return torch.from_numpy(measured.astype(np.float32))
 
 
 def _apodisation(rng: np.random.Generator, shape_ji: tuple[int, int]) -> torch.Tensor:

@@ -12,6 +12,7 @@ import torch
 from torch.nn import functional
 
 from STEnhanceLib.acquisition.centre_crop_torch import resample
+from STEnhanceLib.training.degradation import partial_fourier, small_matrix, smooth_phase
 
 LOWEST = 0.1  # of a filter: beyond, its inverse would multiply what is not signal by more than ten
 MOST_INTERPOLATED = 2.0
@@ -37,16 +38,7 @@ class Scan(NamedTuple):
 
 def matrix(rng: np.random.Generator, shape_ji: tuple[int, int]) -> tuple[int, int]:
     """A matrix that is measured: a quarter per axis most often, else 1/5 … 1, now and then uneven."""
-    kind = rng.random()
-    if kind < 0.5:
-        factors = (4.0, 4.0)
-    elif kind < 0.6:
-        factors = (2.0, 2.0)
-    elif kind < 0.75:
-        factors = (rng.uniform(1.5, 5),) * 2
-    else:
-        factors = tuple(rng.uniform(1, 5, 2))
-    return tuple(max(8, round(n / f)) for n, f in zip(shape_ji, factors, strict=True))
+    return small_matrix(rng, shape_ji, (0.5, 0.1, 0.15), 1.5)
 
 
 def shown_matrix(rng: np.random.Generator, measured: tuple[int, int], shape_ji: tuple[int, int]) -> tuple[int, int]:
@@ -77,7 +69,8 @@ def scanned(
     noise = float(np.exp(rng.uniform(np.log(0.002), np.log(0.06)))) if rng.random() < 0.8 else 0.0
     spectrum = spectrum + _coloured(noise, spectrum.shape, rng)
     if rng.random() < 0.2:
-        spectrum = spectrum * _partial_fourier(rng, measured)
+        axis = int(rng.integers(2))
+        spectrum = spectrum * partial_fourier(rng, measured[axis]).view((-1, 1) if axis == 0 else (1, -1))
     filtered = rng.random() < 0.5
     window = _window(rng, measured) if filtered else torch.ones(measured)
     seen = resample(torch.fft.ifft2(spectrum * window), shown).abs()
@@ -90,8 +83,7 @@ def scanned(
 
 def _with_phase(images: torch.Tensor, shape_ji: tuple[int, int], rng: np.random.Generator) -> torch.Tensor:
     # The phase of a crop is the crop of the phase as far as it is smooth.
-    coarse = torch.from_numpy(rng.uniform(-1, 1, (1, 1, 4, 4)).astype(np.float32)) * float(rng.uniform(0, np.pi))
-    phase = functional.interpolate(coarse, shape_ji, mode="bicubic", align_corners=True)[0]
+    phase = smooth_phase(rng, shape_ji, 0.0)
     return torch.polar(torch.ones_like(phase), phase) * images
 
 
@@ -103,14 +95,6 @@ def _coloured(std: float, shape: tuple[int, ...], rng: np.random.Generator) -> t
         coarse = torch.from_numpy(rng.uniform(0.5, 1.8, (1, 1, 3, 3)).astype(np.float32))
         noise = noise * functional.interpolate(coarse, shape[-2:], mode="bicubic", align_corners=True)[0]
     return torch.fft.fft2(noise)
-
-
-def _partial_fourier(rng: np.random.Generator, shape_ji: tuple[int, int]) -> torch.Tensor:
-    """Zeros for the last lines of one half of k-space, after 5/8 to 7/8 of all, along either axis."""
-    axis = int(rng.integers(2))
-    measured = np.fft.fftfreq(shape_ji[axis]) <= rng.uniform(5 / 8, 7 / 8) - 0.5
-    lines = torch.from_numpy(measured.astype(np.float32))
-    return lines.view(-1, 1) if axis == 0 else lines.view(1, -1)
 
 
 def _window(rng: np.random.Generator, shape_ji: tuple[int, int]) -> torch.Tensor:
