@@ -164,10 +164,9 @@ def _found(sequence: ImageSequence, seen: Spectra) -> Acquired:
                 for one, edge, said, size in zip(raw, edges, best.ji, shown, strict=True)
             )
             measured = tuple(edge.share * size for edge, size in zip(edges, shown, strict=True))
-    if any(edge is not NATIVE for edge in edges):
-        ends = tuple(min(max(round(n), 1), most) for n, most in zip(measured, shown, strict=True))
-        if spectrum.beyond(sequence.frames, ends) > MOST_BEYOND:
-            edges, measured, notes = (NATIVE, NATIVE), shown, (*notes, TOO_SMALL)
+    claimed = any(edge is not NATIVE for edge in edges)
+    if claimed and spectrum.beyond(sequence.frames, _whole(measured, shown)) > MOST_BEYOND:
+        edges, measured, notes = (NATIVE, NATIVE), shown, (*notes, TOO_SMALL)
     images_ji = tuple(round(n) for n in measured)
     if header_ji is not None and not doubts and _distance(best.ji, measured) <= ALIKE:
         source, measured, sureness = "header and images", best.ji, 1 - (1 - sureness) / 2
@@ -175,8 +174,7 @@ def _found(sequence: ImageSequence, seen: Spectra) -> Acquired:
     elif header_ji is not None and header_ji != images_ji:
         show = "no clear end of what was measured" if images_ji == shown else matrix_text(images_ji)
         notes += (f"The header says {matrix_text(header_ji)}, the images show {show}. The images were followed.",)
-    matrix = tuple(min(max(round(n), 1), most) for n, most in zip(measured, shown, strict=True))
-    found = _complete(sequence, seen, edges, matrix)
+    found = _complete(sequence, seen, edges, _whole(measured, shown))
     if not found.interpolated and len(seen.slices) and (not doubts or _reaches_on(sequence, raw, doubts)):
         found = _filtered(found, bend.depth_of_stack(spectrum.some_images(sequence.frames)))
         notes += found.notes
@@ -198,7 +196,7 @@ def _found(sequence: ImageSequence, seen: Spectra) -> Acquired:
 def _reaches_on(sequence: ImageSequence, raw: tuple[Edge, Edge], doubts: tuple[str, ...]) -> bool:
     """Whether doubtful edges are none: bright tissue of every slice has detail beyond them, and nothing enlarged it."""
     shown = sequence.frames.shape[-2:]
-    ends = tuple(min(max(round(edge.share * size), 1), size) for edge, size in zip(raw, shown, strict=True))
+    ends = _whole(tuple(edge.share * size for edge, size in zip(raw, shown, strict=True)), shown)
     enlarged = any(ENLARGED in doubt for doubt in doubts)
     images = spectrum.some_images(sequence.frames)
     return not enlarged and min(spectrum.beyond(images[:, [k]], ends) for k in range(images.shape[1])) > MOST_BEYOND
@@ -340,6 +338,11 @@ def _wanted(text: str, shown: tuple[int, int]) -> tuple[int, int]:
             "nothing was interpolated."
         )
     return measured
+
+
+def _whole(samples: tuple[float, float], shown: tuple[int, int]) -> tuple[int, int]:
+    """A matrix of whole samples, at least one along each axis and at most what is shown."""
+    return tuple(min(max(round(n), 1), most) for n, most in zip(samples, shown, strict=True))
 
 
 def _distance(one: tuple[float, float], other: tuple[float, float]) -> float:

@@ -44,6 +44,8 @@ class Spectra(NamedTuple):
 def spectra(frames: np.ndarray) -> Spectra:
     """Of some of the images (T, K, J, I); (0, J, I) slices where all of them are empty."""
     images = some_images(frames)
+    if not images.any():  # as where only the grid of a result is asked for, while somebody waits
+        return Spectra(np.empty((0, *images.shape[-2:]), np.float32), np.zeros(images.shape[-2:], np.float32))
     images = images / max(float(np.abs(images).max()), np.finfo(np.float32).tiny)  # whose squares float32 can hold
     taper = _taper(images)
     slices = [_log_power(of_slice, taper) for of_slice in images.swapaxes(0, 1)]
@@ -152,7 +154,7 @@ def beyond(frames: np.ndarray, measured_ji: tuple[int, int]) -> float:
     brightest = float(np.percentile(images, 99.9))
     if not brightest:
         return 0.0
-    left = images - centre_crop.zero_fill(centre_crop.crop(images, measured_ji), images.shape[-2:])
+    left = centre_crop.beyond(images, measured_ji)
     return float(np.sqrt(np.mean(np.square(left[images > BRIGHT * brightest] / brightest))))
 
 

@@ -69,6 +69,15 @@ def replace_centre(frames: np.ndarray, measured: np.ndarray) -> np.ndarray:
     return frames + zero_fill(measured - crop(frames, measured.shape[-2:]), frames.shape[-2:])
 
 
+def beyond(frames: np.ndarray, shape_ji: tuple[int, int]) -> np.ndarray:
+    """What (..., J, I) frames hold at frequencies that a smaller matrix does not measure, on their own matrix.
+
+    Raises:
+        STEnhanceError: the matrix is larger than the frames.
+    """
+    return frames - zero_fill(crop(frames, shape_ji), frames.shape[-2:])
+
+
 def _resample(frames: np.ndarray, shape_ji: tuple[int, int]) -> np.ndarray:
     if np.iscomplexobj(frames):
         return _resample(frames.real, shape_ji) + np.complex64(1j) * _resample(frames.imag, shape_ji)

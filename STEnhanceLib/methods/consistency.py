@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from STEnhanceLib.methods.measured_grid import LOWEST
+from STEnhanceLib.methods.measured_grid import LOWEST, inverse
 
 if TYPE_CHECKING:
     import torch
@@ -78,7 +78,7 @@ class Measurement(NamedTuple):
         missing = torch.where(shown < 0, -slope, slope) * (self.magnitudes - magnitude)
         missing = resample(missing, estimate.shape[-2:])
         if self.window is not None:
-            missing = _multiplied(missing, torch.where(window >= LOWEST, 1 / window.clamp_min(LOWEST), 0))
+            missing = _multiplied(missing, missing.new_tensor(inverse(self.window)))
         return missing, float(slope.square().mean())
 
     def _trusted(self, missing: torch.Tensor, informative: float) -> torch.Tensor:

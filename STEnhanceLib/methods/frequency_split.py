@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from STEnhanceLib.acquisition import centre_crop
 from STEnhanceLib.acquisition.acquired import Acquired, estimate
 from STEnhanceLib.errors import STEnhanceError
 from STEnhanceLib.methods import band_thresholds, learned, measured_grid
@@ -115,8 +116,8 @@ def _shown(frame: np.ndarray, shown: np.ndarray, acquired: Acquired, dark: float
 
     bright = gaussian_filter(shown, (0, SMOOTH, SMOOTH)) >= dark
     kept = gaussian_filter(bright.astype(np.float32), (0, SMOOTH / 2, SMOOTH / 2))
-    beyond = measured_grid.beyond(shown, acquired.measured_ji)
-    return measured_grid.back(frame, acquired.shown_ji) + kept * beyond
+    beyond = centre_crop.beyond(shown, acquired.measured_ji)
+    return centre_crop.zero_fill(frame, acquired.shown_ji) + kept * beyond
 
 
 def _check_level(level: float | None, magnitude: np.ndarray) -> None:

@@ -72,17 +72,9 @@ def unfiltered(measured: ImageSequence, found: Acquired) -> ImageSequence:
     """Images on the measured grid with the scanner's filter undone."""
     if not is_filtered(found):
         return measured
-    return replace(measured, frames=windows.filtered(measured.frames, inverse(found)).astype(measured.frames.dtype))
-
-
-def back(frame: np.ndarray, shown_ji: tuple[int, int]) -> np.ndarray:
-    """(…, J, I) of a result on the measured grid, zero-filled to the shown one."""
-    return centre_crop.zero_fill(frame, shown_ji)
-
-
-def beyond(shown: np.ndarray, measured_ji: tuple[int, int]) -> np.ndarray:
-    """What shown frames (…, J, I) hold at frequencies that were not measured."""
-    return shown - centre_crop.zero_fill(centre_crop.crop(shown, measured_ji), shown.shape[-2:])
+    return replace(
+        measured, frames=windows.filtered(measured.frames, inverse(found.window())).astype(measured.frames.dtype)
+    )
 
 
 def is_filtered(found: Acquired) -> bool:
@@ -90,7 +82,6 @@ def is_filtered(found: Acquired) -> bool:
     return bool((found.window() != 1).any())
 
 
-def inverse(found: Acquired) -> np.ndarray:
-    """(j, i) float32: what undoes the filter; 0 where it left less than a tenth, as in corners that were cut."""
-    window = found.window()
+def inverse(window: np.ndarray) -> np.ndarray:
+    """(j, i) float32: what undoes a filter; 0 where it left less than a tenth, as in corners that were cut."""
     return np.where(window >= LOWEST, 1 / np.maximum(window, LOWEST), 0).astype(np.float32)

@@ -60,6 +60,8 @@ def find_noise(frames: np.ndarray) -> Noise:
     """
     count, slices = frames.shape[:2]
     some = frames[: ENOUGH[0], np.unique(np.linspace(0, slices - 1, min(slices, ENOUGH[1])).astype(int))]
+    if not some.any():  # as where only the grid of a result is asked for, while somebody waits
+        return Noise(0.0)
     few = _blocks(some[np.linspace(0, len(some) - 1, min(3, len(some))).astype(int)])
     brightness = np.abs(_blocks(some.mean(axis=0))[..., 0, 0]) / BLOCK
     limit = median = np.median(brightness)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from STEnhanceLib import device, models, progress
+from STEnhanceLib.acquisition import centre_crop
 from STEnhanceLib.acquisition.acquired import SHOWN, estimate
 from STEnhanceLib.acquisition.kspace import KSpace
 from STEnhanceLib.methods import iterative, learned, measured_grid, temporal_tv
@@ -130,7 +131,7 @@ def _of_images(sequence: ImageSequence, parameters: XtYtParameters, notes: list[
         notes.append(f"The images were cleaned on the grid of the measurement: {found.line()}.")
         pairs = zip(frames, shown.frames, strict=True)
         frames = (
-            measured_grid.back(frame, found.shown_ji) + measured_grid.beyond(given, found.measured_ji)
+            centre_crop.zero_fill(frame, found.shown_ji) + centre_crop.beyond(given, found.measured_ji)
             for frame, given in pairs
         )
     return Enhancement(sequence.grid, (EnhancedFrame(frame, float("nan")) for frame in frames), notes, (model,))

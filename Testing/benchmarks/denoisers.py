@@ -24,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
+from STEnhanceLib.acquisition import centre_crop
 from STEnhanceLib.acquisition.acquired import estimate
 from STEnhanceLib.acquisition.noise import noise_std
 from STEnhanceLib.errors import STEnhanceError
@@ -103,7 +104,7 @@ def where_measured(denoiser: Denoiser) -> Denoiser:
     def denoised(noisy: ImageSequence, std: float) -> ImageSequence:
         acquired = estimate(noisy)
         small = measured_grid.on_measured_grid(noisy, acquired)
-        frames = [measured_grid.back(frame, acquired.shown_ji) for frame in denoiser(small, std).frames]
+        frames = [centre_crop.zero_fill(frame, acquired.shown_ji) for frame in denoiser(small, std).frames]
         return replace(noisy, frames=np.stack(frames))
 
     return denoised
